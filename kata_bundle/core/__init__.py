@@ -1,0 +1,1 @@
+"""Values and services every room shares. Imports no other room."""

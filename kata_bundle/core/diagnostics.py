@@ -1,0 +1,99 @@
+"""Findings: what is wrong with an input, as values that are collected, sorted and shown together."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+__all__ = ["Finding", "Report", "Severity", "Span", "did_you_mean"]
+
+
+class Severity(StrEnum):
+    """How bad a finding is. Errors make ``check`` exit with 3; warnings do not."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Span:
+    """A place in an input document.
+
+    ``path`` is the file as the user named it, ``key`` the dotted key path inside it (empty for the whole document); ``line``
+    and ``column`` count from 1 and are 0 where they are not known.
+    """
+
+    path: str
+    line: int = 0
+    column: int = 0
+    key: str = ""
+
+    def __str__(self) -> str:
+        place = self.path
+        if self.line:
+            place += f":{self.line}:{self.column or 1}"
+        return f"{place}: {self.key}" if self.key else place
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Finding:
+    """One thing wrong: a stable ``code`` (``KB101``), what was expected and found, where, and what to do about it."""
+
+    span: Span
+    code: str
+    message: str
+    severity: Severity = Severity.ERROR
+    hint: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form: code, severity, message, hint, path, line, column, key."""
+        return {
+            "code": self.code,
+            "severity": self.severity.value,
+            "message": self.message,
+            "hint": self.hint,
+            "path": self.span.path,
+            "line": self.span.line,
+            "column": self.span.column,
+            "key": self.span.key,
+        }
+
+
+@dataclass(slots=True)
+class Report:
+    """An ordered collection of findings without repeats."""
+
+    _findings: set[Finding] = field(default_factory=set)
+
+    def add(self, finding: Finding) -> None:
+        """Record ``finding``."""
+        self._findings.add(finding)
+
+    def extend(self, findings: Iterable[Finding]) -> None:
+        """Record all ``findings``."""
+        self._findings.update(findings)
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(sorted(self._findings, key=lambda f: (f.span, f.code, f.message)))
+
+    def __len__(self) -> int:
+        return len(self._findings)
+
+    @property
+    def errors(self) -> int:
+        """Number of findings of severity error."""
+        return sum(f.severity is Severity.ERROR for f in self._findings)
+
+    @property
+    def warnings(self) -> int:
+        """Number of findings of severity warning."""
+        return len(self) - self.errors
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """Return ``did you mean "x"?`` for the closest of ``known``, or ``None`` when nothing is close."""
+    close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
+    return f'did you mean "{close[0]}"?' if close else None
