@@ -1,1 +1,24 @@
-"""Placeholder docstring for cli."""
+"""Command line: parse, call one function, render. The only room that prints.
+
+Nothing but ``sys`` is imported until the arguments were looked at, and nothing but click until a command runs, so that
+``--version``, ``--help`` and shell completion cost little more than the interpreter.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line ``argv`` (default: the process's) and return its exit code (design: 0, 1 … 12, 130)."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments in (["--version"], ["-V"]):
+        from kata_bundle import __version__
+
+        sys.stdout.write(f"kata-bundle {__version__}\n")
+        return 0
+    from kata_bundle.cli.root import run
+
+    return run(arguments)

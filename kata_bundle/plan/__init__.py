@@ -1,1 +1,1 @@
-"""Placeholder docstring for plan."""
+"""Planning: which components a selection needs and why. Pure functions over frozen values; no files, no network, no clock."""

@@ -1,0 +1,7 @@
+"""``python -m kata_bundle``: the same as the ``kata-bundle`` script."""
+
+import sys
+
+from kata_bundle.cli import main
+
+sys.exit(main())

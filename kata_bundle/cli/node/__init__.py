@@ -1,0 +1,22 @@
+"""``kata-bundle node``: operations on a node beside installing and removing."""
+
+from __future__ import annotations
+
+import click
+
+from kata_bundle.cli.lazy import LazyCommand, LazyGroup
+
+__all__ = ["command"]
+
+TABLE = {
+    "config": LazyCommand(
+        "kata_bundle.cli.node.config_cmd", "Print the effective configuration and where each value comes from."
+    ),
+    "profile": LazyCommand("kata_bundle.cli.node.profile_cmd", "Apply a configuration profile to an installed shim."),
+    "gc": LazyCommand("kata_bundle.cli.node.gc_cmd", "Remove generations that nothing needs any more."),
+}
+
+
+@click.command(cls=LazyGroup, table=TABLE)
+def command() -> None:
+    """Work on a node: effective configuration, profiles, clean-up."""

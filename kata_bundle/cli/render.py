@@ -1,0 +1,57 @@
+"""Text forms: sizes, tables, findings. One place, so that every command looks the same."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from kata_bundle.core.diagnostics import Report
+
+__all__ = ["findings_text", "plural", "size_text", "table_text"]
+
+
+def size_text(size_bytes: int) -> str:
+    """Return a size with a binary prefix: ``512 B``, ``1.5 KiB``, ``640 MiB``."""
+    value, unit = float(size_bytes), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{size_bytes} B" if unit == "B" else f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return ``1 layer``, ``2 layers``."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def table_text(headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> str:
+    """Return an aligned plain-text table; columns whose numbers are in ``right`` are right-aligned."""
+    lines = [tuple(headers), *(tuple(row) for row in rows)]
+    to_right = set(right)
+    widths = [max(_width(line[i]) for line in lines) for i in range(len(headers))]
+
+    def cell(text: str, i: int) -> str:
+        gap = " " * (widths[i] - _width(text))
+        return gap + text if i in to_right else text + gap
+
+    shown = ["  ".join(cell(text, i) for i, text in enumerate(line)).rstrip() for line in lines]
+    shown.insert(1, "  ".join("─" * width for width in widths))
+    return "\n".join(shown)
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def findings_text(report: Report) -> str:
+    """Return every finding as ``place: severity[code]: message`` with its hint."""
+    lines = []
+    for finding in report:
+        lines.append(f"{finding.span}: {finding.severity}[{finding.code}]: {finding.message}")
+        if finding.hint:
+            lines.append(f"  hint: {finding.hint}")
+    return "\n".join(lines)

@@ -1,0 +1,132 @@
+"""The root command: the table of commands, and the one place where exceptions become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from kata_bundle import __version__
+from kata_bundle.cli.app import App
+from kata_bundle.cli.lazy import LazyCommand, LazyGroup
+from kata_bundle.core.errors import BundleError
+
+__all__ = ["command", "run"]
+
+_LOOK, _MAKE, _NODE, _MORE = "Look", "Make", "Install", "More"
+
+TABLE = {
+    "check": LazyCommand("kata_bundle.cli.check_cmd", "Validate all manifests; report every finding at once.", _LOOK),
+    "list": LazyCommand("kata_bundle.cli.list_cmd", "List shims, components or architectures.", _LOOK),
+    "show": LazyCommand("kata_bundle.cli.show_cmd", "Show one shim or component with all its facts.", _LOOK),
+    "plan": LazyCommand("kata_bundle.cli.plan_cmd", "Show which components a selection needs.", _LOOK),
+    "why": LazyCommand("kata_bundle.cli.why_cmd", "Explain why a shim needs a component.", _LOOK),
+    "lock": LazyCommand("kata_bundle.cli.lock_cmd", "Write, check or refresh locks.", _MAKE),
+    "build": LazyCommand("kata_bundle.cli.build_cmd", "Make components and keep them in the store.", _MAKE),
+    "import": LazyCommand("kata_bundle.cli.import_cmd", "Take prebuilt kata-static tarballs into the store, unchanged.", _MAKE),
+    "bundle": LazyCommand("kata_bundle.cli.bundle_cmd", "Build, pack and assemble a selection as an OCI layout.", _MAKE),
+    "install": LazyCommand("kata_bundle.cli.install_cmd", "Install a bundle into a root directory.", _NODE),
+    "status": LazyCommand("kata_bundle.cli.status_cmd", "Say what is installed.", _NODE),
+    "verify": LazyCommand("kata_bundle.cli.verify_cmd", "Hash everything installed and name what differs.", _NODE),
+    "rollback": LazyCommand("kata_bundle.cli.rollback_cmd", "Return to an earlier generation.", _NODE),
+    "uninstall": LazyCommand("kata_bundle.cli.uninstall_cmd", "Remove an install and what it edited.", _NODE),
+    "node": LazyCommand("kata_bundle.cli.node", "Node operations: effective configuration, clean-up, profiles.", _NODE),
+    "store": LazyCommand("kata_bundle.cli.store_cmd", "Inspect the local store.", _MORE),
+    "schema": LazyCommand("kata_bundle.cli.schema_cmd", "Print, write or check the JSON Schemas.", _MORE),
+    "completion": LazyCommand("kata_bundle.cli.completion_cmd", "Print the shell completion script.", _MORE),
+}
+
+_EPILOG = """\b
+Examples:
+  kata-bundle plan --shim qemu,clh --arch x86_64
+  kata-bundle bundle --shim qemu --arch x86_64,aarch64 -o out/
+  kata-bundle install out/ --root /tmp/node --dry-run
+  kata-bundle verify --root /tmp/node
+
+\b
+Exit codes: 0 ok, 1 unexpected, 2 usage, 3 findings, 4 lock, 5 build, 6 not reproducible, 7 integrity, 8 remote,
+9 host precondition, 10 failed and restored, 11 failed and needs attention, 12 drift, 130 interrupted.
+"""
+
+
+@click.command(
+    cls=LazyGroup,
+    table=TABLE,
+    name="kata-bundle",
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(__version__, "-V", "--version", prog_name="kata-bundle", message="%(prog)s %(version)s")
+@click.option("-v", "--verbose", is_flag=True, help="Show tracebacks of unexpected errors.")
+@click.pass_context
+def command(ctx: click.Context, verbose: bool) -> None:
+    """Bundle Kata Containers components reproducibly and install them deterministically."""
+    ctx.ensure_object(App).verbose = verbose
+
+
+def run(arguments: list[str]) -> int:  # noqa: PLR0911
+    """Run ``arguments`` and return the exit code; every exception ends here."""
+    app = App()
+    try:
+        result = command.main(arguments, prog_name="kata-bundle", standalone_mode=False, obj=app)
+        sys.stdout.flush()
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        _say(error)
+        return error.exit_code
+    except BundleError as error:
+        app.close()
+        _report(str(error), error.hint)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        app.close()
+        _report("interrupted", None)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output left (`… | head`): not a failure, but nothing more may be written.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        app.close()
+        return _unexpected(error, verbose=app.verbose)
+    return result if isinstance(result, int) else 0
+
+
+def _say(error: click.ClickException) -> None:
+    context = getattr(error, "ctx", None)
+    hint = f'try "{context.command_path} --help"' if context is not None else None
+    _report(error.format_message(), hint)
+
+
+def _report(message: str, hint: str | None) -> None:
+    click.echo(f"error: {message}", err=True)
+    if hint:
+        click.echo(f"hint: {hint}", err=True)
+
+
+def _unexpected(error: Exception, *, verbose: bool) -> int:
+    import traceback
+    from pathlib import Path
+
+    from kata_bundle.core.clock import timestamp
+
+    text = "".join(traceback.format_exception(error))
+    if verbose:
+        click.echo(text, err=True, nl=False)
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "kata-bundle"
+    log = state / "unexpected-errors.log"
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as stream:
+            stream.write(f"{timestamp()} kata-bundle {__version__}\n{text}\n")
+        hint = f"details are in {log}; please report them"
+    except OSError:
+        hint = "run again with -v for details"
+    if isinstance(error, OSError) and error.strerror:
+        place = f": {error.filename}" if error.filename else ""
+        _report(f"{error.strerror}{place}", hint)
+    else:
+        _report(f"unexpected {type(error).__name__}: {error}", hint)
+    return 1
