@@ -4,8 +4,6 @@ Nothing but ``sys`` is imported until the arguments were looked at, and nothing 
 ``--version``, ``--help`` and shell completion cost little more than the interpreter.
 """
 
-from __future__ import annotations
-
 import sys
 
 __all__ = ["main"]

@@ -69,7 +69,12 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911
     """Run ``arguments`` and return the exit code; every exception ends here."""
     app = App()
     try:
-        result = command.main(arguments, prog_name="kata-bundle", standalone_mode=False, obj=app)
+        if "_KATA_BUNDLE_COMPLETE" in os.environ:
+            command.main(arguments, prog_name="kata-bundle", obj=app)
+        # Not command.main(): it turns a reader that left early into exit code 1.
+        with command.make_context("kata-bundle", list(arguments), obj=app) as ctx:
+            result = command.invoke(ctx)
+        app.close()
         sys.stdout.flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code
