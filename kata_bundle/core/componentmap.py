@@ -15,12 +15,13 @@ from kata_bundle.core.errors import IntegrityError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["FILE_NAME", "TARBALL_PREFIX", "TARBALL_SUFFIX", "ComponentMap", "Selected", "tarball_name"]
+__all__ = ["COMPONENT_NAME", "FILE_NAME", "TARBALL_PREFIX", "TARBALL_SUFFIX", "ComponentMap", "Selected", "tarball_name"]
 
 FILE_NAME = "shim-components.json"
 TARBALL_PREFIX = "kata-static-"
 TARBALL_SUFFIX = ".tar.zst"
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+COMPONENT_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+"""What a component or shim may be called: the name becomes part of file names and annotations."""
 
 
 def tarball_name(component: str) -> str:
@@ -93,7 +94,7 @@ def _rows(where: str, row: object) -> dict[str, tuple[str, ...]]:
     result: dict[str, tuple[str, ...]] = {}
     for arch, names in row.items():
         # A name becomes part of a file name (kata-static-<name>.tar.zst), so its alphabet is checked here, once.
-        if not isinstance(names, list) or not all(isinstance(n, str) and _NAME.fullmatch(n) for n in names):
+        if not isinstance(names, list) or not all(isinstance(n, str) and COMPONENT_NAME.fullmatch(n) for n in names):
             msg = f"{where}.{arch}: expected a list of component names (lower-case letters, digits, '.', '_', '-')"
             raise IntegrityError(msg)
         result[arch] = tuple(names)

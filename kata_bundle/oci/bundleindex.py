@@ -1,0 +1,193 @@
+"""The bundle index: what one architecture's image holds, as the extra member ``io.katacontainers.bundle`` of its config.
+
+It says which shim needs which layer, each layer's identities (tree, packed, diff id) and provenance, the defaults and the
+RuntimeClasses. The config's digest stands in the manifest, so the index is covered by the manifest's digest. Our own format:
+unknown members are errors, another ``version`` is refused. Must not know: files, archives, where layers come from.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from kata_bundle.core.arch import Arch
+from kata_bundle.core.componentmap import COMPONENT_NAME
+from kata_bundle.core.errors import ArchiveError, IntegrityError
+from kata_bundle.core.fields import Fields
+from kata_bundle.core.relpath import parse_relpath
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kata_bundle.core.digest import Digest
+    from kata_bundle.core.fields import JsonValue
+
+__all__ = ["FORMAT_VERSION", "PREFIX", "BundleIndex", "BundleLayer"]
+
+FORMAT_VERSION: Final = 1
+PREFIX: Final = "opt/kata"
+"""Where in a layer the payload lies, unless an index says otherwise."""
+
+_ORIGIN = re.compile(r"[a-z0-9][a-z0-9+._-]{0,63}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BundleLayer:
+    """One packed component: its identities side by side, and where it came from."""
+
+    component: str
+    tree: Digest
+    packed: Digest
+    packed_size_bytes: int
+    diff_id: Digest
+    unpacked_size_bytes: int
+    origin: str
+    """How it was made: a rule kind (``deb``, ``fixture``, …), or ``foreign`` for an archive taken as it was."""
+    hermetic: bool
+    version: str | None = None
+    rule_key: Digest | None = None
+    action: Digest | None = None
+    recipe: Mapping[str, JsonValue] | None = None
+    """How the packed bytes were made; ``None`` for an archive that was packed elsewhere."""
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """Return the JSON form; what is not known is null."""
+        return {
+            "tree": self.tree,
+            "packed": self.packed,
+            "packed_size_bytes": self.packed_size_bytes,
+            "diff_id": self.diff_id,
+            "unpacked_size_bytes": self.unpacked_size_bytes,
+            "origin": self.origin,
+            "hermetic": self.hermetic,
+            "version": self.version,
+            "rule_key": self.rule_key,
+            "action": self.action,
+            "recipe": None if self.recipe is None else dict(self.recipe),
+        }
+
+    @classmethod
+    def from_dict(cls, component: str, value: object, *, where: str = "layer") -> BundleLayer:
+        """Return the layer of its JSON form; raise :class:`IntegrityError` for anything else."""
+        fields = value if isinstance(value, Fields) else Fields(value, where)
+        layer = cls(
+            component=component,
+            tree=fields.digest("tree"),
+            packed=fields.digest("packed"),
+            packed_size_bytes=fields.integer("packed_size_bytes"),
+            diff_id=fields.digest("diff_id"),
+            unpacked_size_bytes=fields.integer("unpacked_size_bytes"),
+            origin=fields.text("origin", _ORIGIN),
+            hermetic=fields.boolean("hermetic"),
+            version=fields.optional_text("version"),
+            rule_key=fields.optional_digest("rule_key"),
+            action=fields.optional_digest("action"),
+            recipe=None if fields.optional("recipe") is None else fields.child("recipe").plain(),
+        )
+        fields.done()
+        return layer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BundleIndex:
+    """The content of one architecture's image.
+
+    Raises :class:`IntegrityError` when built from parts that do not fit: a shim that needs a component without a layer, or a
+    default shim that the bundle does not hold.
+    """
+
+    arch: Arch
+    shims: Mapping[str, tuple[str, ...]]
+    """Shim → the components it needs."""
+    layers: Mapping[str, BundleLayer]
+    """Component → layer."""
+    default_shim: str | None
+    """The shim behind the unsuffixed ``kata`` handler; ``None`` when the selection left it out."""
+    default_shims: tuple[str, ...]
+    """Shims that an install enables when nobody says which."""
+    runtime_classes: tuple[Mapping[str, JsonValue], ...] = field(default=())
+    """Plain facts for RuntimeClass objects, one a shim; their members are not interpreted here."""
+    prefix: str = PREFIX
+    version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if self.version != FORMAT_VERSION:
+            msg = f"bundle index has format version {self.version}, this program reads {FORMAT_VERSION}"
+            raise IntegrityError(msg, hint="use a newer kata-bundle" if self.version > FORMAT_VERSION else None)
+        for name in (*self.shims, *self.layers):
+            if not COMPONENT_NAME.fullmatch(name):
+                msg = f"bundle index: {name[:80]!a} is no name (lower-case letters, digits, '.', '_', '-')"
+                raise IntegrityError(msg)
+        for shim, components in self.shims.items():
+            for component in components:
+                if component not in self.layers:
+                    msg = f'bundle index: shim "{shim}" needs component {component[:80]!a}, which has no layer'
+                    raise IntegrityError(msg)
+        for component, layer in self.layers.items():
+            if layer.component != component:
+                msg = f'bundle index: the layer under "{component}" is of component "{layer.component}"'
+                raise IntegrityError(msg)
+        for shim in (*self.default_shims, *([] if self.default_shim is None else [self.default_shim])):
+            if shim not in self.shims:
+                msg = f"bundle index: default shim {shim[:80]!a} is not in the bundle"
+                raise IntegrityError(msg)
+
+    @property
+    def ordered_layers(self) -> tuple[BundleLayer, ...]:
+        """The layers in the image's order: by component name."""
+        return tuple(self.layers[name] for name in sorted(self.layers))
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """Return the JSON form."""
+        return {
+            "version": self.version,
+            "arch": self.arch.value,
+            "prefix": self.prefix,
+            "default_shim": self.default_shim,
+            "default_shims": list(self.default_shims),
+            "shims": {shim: list(components) for shim, components in self.shims.items()},
+            "layers": {component: layer.to_dict() for component, layer in self.layers.items()},
+            "runtime_classes": [dict(item) for item in self.runtime_classes],
+        }
+
+    @classmethod
+    def from_dict(cls, value: object, *, where: str = "bundle index") -> BundleIndex:
+        """Return the index of its JSON form; raise :class:`IntegrityError` for anything else."""
+        fields = value if isinstance(value, Fields) else Fields(value, where)
+        version = fields.integer("version")
+        if version != FORMAT_VERSION:  # said before anything else: another version may have any other members
+            msg = f"{fields.where} has format version {version}, this program reads {FORMAT_VERSION}"
+            raise IntegrityError(msg, hint="use a newer kata-bundle" if version > FORMAT_VERSION else None)
+        shims = fields.child("shims")
+        index = cls(
+            arch=_arch(fields.text("arch"), fields.where),
+            prefix=_prefix(fields.text("prefix"), fields.where),
+            default_shim=fields.optional_text("default_shim"),
+            default_shims=fields.texts("default_shims"),
+            shims={shim: shims.texts(shim, COMPONENT_NAME) for shim in shims.keys()},  # noqa: SIM118 - not a mapping
+            layers={name: BundleLayer.from_dict(name, layer) for name, layer in fields.child("layers").members()},
+            runtime_classes=tuple(item.plain() for item in fields.children("runtime_classes")),
+        )
+        fields.done()
+        return index
+
+
+def _arch(text: str, where: str) -> Arch:
+    # Exactly the kernel's spelling: one spelling per value keeps the document canonical.
+    if text not in set(Arch):
+        msg = f"{where}.arch: {text[:80]!a} is none of {', '.join(Arch)}"
+        raise IntegrityError(msg)
+    return Arch(text)
+
+
+def _prefix(text: str, where: str) -> str:
+    try:
+        canonical = parse_relpath(text)
+    except ArchiveError as error:
+        msg = f"{where}.prefix: {error}"
+        raise IntegrityError(msg) from None
+    if canonical != text:
+        msg = f'{where}.prefix: "{text}" is not in its shortest form'
+        raise IntegrityError(msg)
+    return text

@@ -1,0 +1,53 @@
+"""Media types and annotation keys that our images use (OCI image-spec 1.1, "OCI Image Media Types" and "Annotations").
+
+The only place where the project's own names inside OCI documents are spelled.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "ANNOTATION_COMPONENT",
+    "ANNOTATION_CREATED",
+    "ANNOTATION_REF_NAME",
+    "ANNOTATION_TITLE",
+    "BUNDLE_MEMBER",
+    "DOCKER_INDEX",
+    "DOCKER_MANIFEST",
+    "IMAGE_CONFIG",
+    "IMAGE_INDEX",
+    "IMAGE_MANIFEST",
+    "LAYER_ZSTD",
+    "is_index",
+    "is_manifest",
+]
+
+IMAGE_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+IMAGE_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+IMAGE_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+LAYER_ZSTD: Final = "application/vnd.oci.image.layer.v1.tar+zstd"
+
+DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+"""Docker's twins of the first two: known, so that an error can say that an image was converted on its way."""
+
+ANNOTATION_REF_NAME: Final = "org.opencontainers.image.ref.name"
+ANNOTATION_CREATED: Final = "org.opencontainers.image.created"
+ANNOTATION_TITLE: Final = "org.opencontainers.image.title"
+"""On a layer: the file name that artifact clients give it when they pull."""
+ANNOTATION_COMPONENT: Final = "io.katacontainers.component"
+"""On a layer: the component it holds. For people and generic tools; ours read the bundle index."""
+
+BUNDLE_MEMBER: Final = "io.katacontainers.bundle"
+"""The extra member of the image config that holds the bundle index. Image-spec: readers ignore members they do not know."""
+
+
+def is_index(media_type: str) -> bool:
+    """Return whether ``media_type`` is OCI's image index."""
+    return media_type == IMAGE_INDEX
+
+
+def is_manifest(media_type: str) -> bool:
+    """Return whether ``media_type`` is OCI's image manifest."""
+    return media_type == IMAGE_MANIFEST

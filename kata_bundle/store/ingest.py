@@ -1,0 +1,86 @@
+"""A directory on disk → a tree, its files stored as blobs.
+
+Must not know: archives, actions.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.events import NO_PROGRESS
+from kata_bundle.core.relpath import RelPath, os_bytes, parse_relpath
+from kata_bundle.core.tree import Directory, File, Hardlink, Symlink, Tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kata_bundle.core.events import Progress
+    from kata_bundle.core.tree import Entry
+    from kata_bundle.store.store import Store
+
+__all__ = ["ingest_directory"]
+
+_MODE = 0o777
+"""Permission bits kept. Set-id and sticky bits are no content: archives drop them too (installer specification §5.3)."""
+
+
+def ingest_directory(store: Store, directory: Path, *, progress: Progress = NO_PROGRESS) -> Tree:
+    """Store every regular file below ``directory`` and return the tree; the directory itself is no entry.
+
+    Names of one inode become hard links; symbolic links are kept as they are. Devices, FIFOs and sockets raise
+    :class:`IntegrityError` naming the path, as does a directory that is not there or changes meanwhile.
+    """
+    entries: dict[RelPath, Entry] = {}
+    inodes: dict[tuple[int, int], RelPath] = {}
+    task = f"storing {directory}"
+    progress.start(task, None)
+    try:
+        for path, item in _walk(os.fspath(directory)):
+            status = item.stat(follow_symlinks=False)
+            mode = stat.S_IMODE(status.st_mode) & _MODE
+            if stat.S_ISDIR(status.st_mode):
+                entries[path] = Directory(mode=mode)
+            elif stat.S_ISLNK(status.st_mode):
+                entries[path] = Symlink(target=os.readlink(item.path))
+            elif stat.S_ISREG(status.st_mode):
+                inode = (status.st_dev, status.st_ino)
+                if status.st_nlink > 1 and inode in inodes:
+                    entries[path] = Hardlink(target=inodes[inode])
+                    continue
+                inodes[inode] = path
+                digest, size = store.put_file(item.path)
+                entries[path] = File(mode=mode, size_bytes=size, digest=digest)
+                progress.advance(task, size)
+            else:
+                msg = f'"{path}" in {directory} is a {_kind(status.st_mode)}, which no component may hold'
+                raise IntegrityError(msg)
+    except FileNotFoundError as error:
+        msg = f"{error.filename} is not there, or went away while {directory} was read"
+        raise IntegrityError(msg) from None
+    finally:
+        progress.finish(task)
+    return Tree.of(entries)
+
+
+def _walk(top: str) -> list[tuple[RelPath, os.DirEntry[str]]]:
+    found: list[tuple[RelPath, os.DirEntry[str]]] = []
+    pending = [(top, "")]
+    while pending:
+        folder, prefix = pending.pop()
+        with os.scandir(folder) as items:
+            for item in items:
+                path = parse_relpath(f"{prefix}{item.name}")
+                found.append((path, item))
+                if item.is_dir(follow_symlinks=False):
+                    pending.append((item.path, f"{path}/"))
+    found.sort(key=lambda pair: os_bytes(pair[0]))
+    return found
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISFIFO(mode):
+        return "FIFO"
+    return "socket" if stat.S_ISSOCK(mode) else "device"
