@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, BinaryIO, NewType
+from typing import TYPE_CHECKING, NewType
 
 from kata_bundle.core.errors import IntegrityError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from kata_bundle.core.streams import Readable, Writable
 
 __all__ = [
     "CHUNK_SIZE",
@@ -68,12 +70,12 @@ def digest_stream(chunks: Iterable[bytes]) -> tuple[Digest, int]:
 class HashingReader:
     """Wrap a binary stream; ``digest`` and ``size_bytes`` cover exactly what was read through it."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: Readable) -> None:
         self._stream = stream
         self._state = hashlib.sha256()
         self.size_bytes = 0
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
         """Return up to ``size`` bytes (all when negative), hashed."""
         data = self._stream.read(size)
         self._state.update(data)
@@ -94,12 +96,12 @@ class HashingReader:
 class HashingWriter:
     """Wrap a binary sink; ``digest`` and ``size_bytes`` cover exactly what was written through it."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: Writable) -> None:
         self._stream = stream
         self._state = hashlib.sha256()
         self.size_bytes = 0
 
-    def write(self, data: bytes | bytearray | memoryview) -> int:
+    def write(self, data: bytes, /) -> int:
         """Write ``data``; return its length."""
         self._stream.write(data)
         self._state.update(data)

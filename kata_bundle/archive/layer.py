@@ -1,0 +1,262 @@
+"""A component as one packed archive: packing, checking without unpacking, unpacking, and reading back what is on disk.
+
+The four agree on identity: for a tree packed here, or a foreign archive that passes the rules of ``archive.kata``, the tree
+scanned, the tree extracted and the tree read back from the extraction are equal. Must not know: stores, nodes, where layers
+come from.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, Self, cast
+
+from kata_bundle.archive.directories import Directories
+from kata_bundle.archive.kata import PREFIX, iter_kata_entries, rewrite_target
+from kata_bundle.archive.placer import Placer
+from kata_bundle.archive.streams import Source, open_source, size_left
+from kata_bundle.archive.tarheader import Kind
+from kata_bundle.archive.tarreader import DEFAULT_LIMITS, Limits
+from kata_bundle.archive.tarwriter import tar_size, write_tar
+from kata_bundle.archive.zstd import Recipe, open_compressor, open_decompressor
+from kata_bundle.core.digest import CHUNK_SIZE, Digest, HashingReader, HashingWriter
+from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.events import NO_PROGRESS, Progress
+from kata_bundle.core.relpath import RelPath
+from kata_bundle.core.tree import Directory, Entry, File, Hardlink, Symlink, Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from kata_bundle.archive.streams import Opener
+    from kata_bundle.core.fsops import FileOps
+    from kata_bundle.core.streams import Writable
+
+__all__ = ["Extracted", "PackedLayer", "extract_layer", "pack_layer", "read_tree", "scan_layer"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackedLayer:
+    """The identities and sizes of one packed layer. ``recipe`` is ``None`` for a foreign one, whose making is not known."""
+
+    tree: Digest
+    packed: Digest
+    packed_size_bytes: int
+    diff_id: Digest
+    unpacked_size_bytes: int
+    recipe: Recipe | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extracted:
+    """What was extracted: the tree as archived, and as installed, which has links rewritten to the destination."""
+
+    tree: Tree
+    installed: Tree
+
+
+def pack_layer(
+    tree: Tree,
+    open_file: Callable[[Digest], BinaryIO],
+    sink: Writable,
+    *,
+    recipe: Recipe,
+    mtime: int,
+    threads: int = 1,
+    progress: Progress = NO_PROGRESS,
+) -> PackedLayer:
+    """Write ``tree`` to ``sink`` as a packed layer and return its identities.
+
+    ``open_file`` opens a file's content by digest; ``mtime`` is every member's time in seconds since 1970. Equal arguments give
+    equal bytes; ``threads`` does not change them. Raises :class:`IntegrityError` when a content is not what its digest says.
+    """
+    size = tar_size(tree.entries.items(), mtime=mtime)
+    packed = HashingWriter(sink)
+    task = f"pack {tree.digest[:19]}"
+    progress.start(task, size)
+    try:
+        with open_compressor(packed, recipe, size, threads=threads) as compressor:
+            unpacked = HashingWriter(compressor)
+            members = ((path, entry, _opener(entry, open_file)) for path, entry in tree.entries.items())
+            write_tar(members, unpacked, mtime=mtime, on_progress=partial(progress.advance, task))
+    finally:
+        progress.finish(task)
+    return PackedLayer(
+        tree=tree.digest,
+        packed=packed.digest,
+        packed_size_bytes=packed.size_bytes,
+        diff_id=unpacked.digest,
+        unpacked_size_bytes=unpacked.size_bytes,
+        recipe=recipe,
+    )
+
+
+def scan_layer(
+    source: Source, *, what: str, limits: Limits = DEFAULT_LIMITS, progress: Progress = NO_PROGRESS
+) -> tuple[Tree, PackedLayer]:
+    """Read a packed layer of any maker to its end; return its tree and identities.
+
+    Everything that :func:`extract_layer` would refuse is refused with :class:`ArchiveError`, but for what depends on a disk.
+    """
+    with open_source(source) as stream, _Task(progress, f"scan {what}", stream) as task:
+        packed = HashingReader(task)
+        unpacked = HashingReader(open_decompressor(packed, limit_bytes=limits.max_unpacked_bytes, what=what))
+        reader = iter_kata_entries(unpacked, what=what, limits=limits)
+        for _ in reader:
+            pass
+    tree = reader.tree()
+    return tree, PackedLayer(
+        tree=tree.digest,
+        packed=packed.digest,
+        packed_size_bytes=packed.size_bytes,
+        diff_id=unpacked.digest,
+        unpacked_size_bytes=unpacked.size_bytes,
+        recipe=None,
+    )
+
+
+def extract_layer(
+    source: Source,
+    target: Path,
+    *,
+    what: str,
+    dest: str = "/" + PREFIX,
+    files: FileOps | None = None,
+    expected_packed: Digest | None = None,
+    expected_tree: Digest | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    progress: Progress = NO_PROGRESS,
+) -> Extracted:
+    """Unpack a layer into the existing directory ``target``, which will be found at ``dest``; return what is there now.
+
+    With ``expected_packed`` the packed bytes are checked before any is decoded or written, for which ``source`` must be a path
+    or be able to seek. With ``expected_tree`` the content is checked at the end. Absolute symbolic links below ``/opt/kata``
+    are rewritten to ``dest``. Files get the permission bits and time of their member, and the owner of this process. Nothing is
+    flushed.
+
+    Raises :class:`ArchiveError` for a malformed or hostile archive, :class:`IntegrityError` for one that is not the expected,
+    and ``OSError``; then ``target`` may hold a part of the layer, but nothing outside it was touched.
+    """
+    with open_source(source) as stream, _Task(progress, f"extract {what}", stream) as task:
+        if expected_packed is not None:
+            _check_packed(stream, expected_packed, what)
+        unpacked = open_decompressor(task, limit_bytes=limits.max_unpacked_bytes, what=what)
+        reader = iter_kata_entries(unpacked, what=what, limits=limits)
+        with Placer(target, files) as placer:
+            for entry in reader:
+                match entry.kind:
+                    case Kind.DIRECTORY:
+                        placer.directory(entry.path, mode=entry.mode, mtime_ns=entry.mtime_ns)
+                    case Kind.SYMLINK:
+                        placer.symlink(entry.path, rewrite_target(entry.target, dest), mtime_ns=entry.mtime_ns)
+                    case Kind.HARDLINK:
+                        placer.hardlink(entry.path, RelPath(entry.target))
+                    case _:
+                        placer.file(entry.path, reader.chunks(), mode=entry.mode, mtime_ns=entry.mtime_ns)
+            placer.finish()
+    tree = reader.tree()
+    if expected_tree is not None and tree.digest != expected_tree:
+        msg = f"{what} holds the tree {tree.digest}, expected {expected_tree}"
+        raise IntegrityError(msg)
+    return Extracted(tree=tree, installed=_with_links_for(tree, dest))
+
+
+def read_tree(directory: Path, *, on_progress: Callable[[int], None] | None = None) -> Tree:
+    """Return the content of ``directory``, every byte hashed, no link followed; modes with all twelve bits.
+
+    Names of one file below ``directory`` become hard links. ``on_progress`` is told of every number of bytes read. Raises
+    :class:`IntegrityError` listing what is neither file, directory nor symbolic link, and ``OSError``.
+    """
+    entries: dict[RelPath, Entry] = {}
+    inodes: dict[tuple[int, int], RelPath] = {}
+    special: list[str] = []
+    pending = [""]
+    with Directories(directory) as directories:
+        while pending:
+            parent = pending.pop()
+            descriptor = directories.descriptor(parent)
+            with os.scandir(descriptor) as listing:
+                names = sorted(os.fsencode(item.name) for item in listing)
+            for name in names:
+                text = name.decode("utf-8", "surrogateescape")
+                path = RelPath(f"{parent}/{text}" if parent else text)
+                found = os.lstat(name, dir_fd=descriptor)
+                mode = stat.S_IMODE(found.st_mode)
+                if stat.S_ISDIR(found.st_mode):
+                    entries[path] = Directory(mode=mode)
+                    pending.append(path)
+                elif stat.S_ISLNK(found.st_mode):
+                    target = os.readlink(name, dir_fd=descriptor)
+                    entries[path] = Symlink(target=target.decode("utf-8", "surrogateescape"))
+                elif not stat.S_ISREG(found.st_mode):
+                    special.append(path)
+                elif (first := inodes.setdefault((found.st_dev, found.st_ino), path)) != path:
+                    entries[path] = Hardlink(target=first)
+                else:
+                    digest, size = _digest_file(name, descriptor, on_progress)
+                    entries[path] = File(mode=mode, size_bytes=size, digest=digest)
+    if special:
+        shown = ", ".join(f'"{path}"' for path in special[:10]) + (", ..." if len(special) > 10 else "")
+        msg = f"{directory} has {len(special)} entries that are no file, directory or symbolic link: {shown}"
+        raise IntegrityError(msg)
+    return Tree.of(entries)
+
+
+class _Task:
+    """A stream whose bytes are reported as the progress of one task."""
+
+    def __init__(self, progress: Progress, name: str, stream: BinaryIO) -> None:
+        self._progress = progress
+        self._name = name
+        self._stream = stream
+
+    def __enter__(self) -> Self:
+        self._progress.start(self._name, size_left(self._stream))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.finish(self._name)
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._stream.read(size)
+        self._progress.advance(self._name, len(data))
+        return data
+
+
+def _opener(entry: Entry, open_file: Callable[[Digest], BinaryIO]) -> Opener | None:
+    return partial(open_file, entry.digest) if isinstance(entry, File) else None
+
+
+def _check_packed(stream: BinaryIO, expected: Digest, what: str) -> None:
+    if not stream.seekable():
+        msg = f"{what}: a stream that cannot seek cannot be checked before it is decoded"
+        raise IntegrityError(msg, hint="store the layer in a file first")
+    start = stream.tell()
+    reader = HashingReader(stream)
+    reader.drain()
+    stream.seek(start)
+    if reader.digest != expected:
+        msg = f"{what} has the digest {reader.digest}, expected {expected}"
+        raise IntegrityError(msg)
+
+
+def _with_links_for(tree: Tree, dest: str) -> Tree:
+    entries = {
+        path: Symlink(target=rewrite_target(entry.target, dest)) if isinstance(entry, Symlink) else entry
+        for path, entry in tree.entries.items()
+    }
+    return tree if entries == tree.entries else Tree(entries)
+
+
+def _digest_file(name: bytes, directory: int, on_progress: Callable[[int], None] | None) -> tuple[Digest, int]:
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    with open(descriptor, "rb", buffering=0) as stream:
+        reader = HashingReader(cast("BinaryIO", stream))
+        while chunk := reader.read(CHUNK_SIZE):
+            if on_progress is not None:
+                on_progress(len(chunk))
+    return reader.digest, reader.size_bytes

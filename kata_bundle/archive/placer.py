@@ -1,0 +1,180 @@
+"""Putting entries on disk below one directory, without ever following a link and without half-written files at their places.
+
+A file, link or further name is made under a temporary name in its directory and renamed into place (D21). Whatever was there is
+replaced, across types too (D31): a directory in a file's place is moved aside first, a file in a directory's place is removed.
+Only a link where a mere parent directory is needed is left alone and refused, since an administrator may have put it there.
+Nothing is flushed: the caller decides when the whole is. Must not know: archives, digests.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, Self
+
+from kata_bundle.archive.directories import Directories
+from kata_bundle.core.errors import ArchiveError
+from kata_bundle.core.fsops import FileOps
+from kata_bundle.core.relpath import RelPath, os_bytes, parents
+from kata_bundle.core.tree import DIRECTORY_MODE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+__all__ = ["Placer"]
+
+_HOLE: Final = 1 << 16
+_ZEROS: Final = bytes(_HOLE)
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Placer:
+    """Places entries below the existing directory ``target``. Use as a context manager; call :meth:`finish` at the end.
+
+    ``files`` is told of every change before it is made. Errors of the file system are raised as ``OSError``.
+    """
+
+    def __init__(self, target: Path, files: FileOps | None = None) -> None:
+        self._target = os.fspath(target)
+        self._files = files or FileOps()
+        self._directories = Directories(target)
+        self._pending: dict[RelPath, tuple[int, int | None]] = {}
+        self._temporary_stem = f".kata-bundle-{os.urandom(6).hex()}-"
+        self._temporary_count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._directories.__exit__(kind, error, trace)
+
+    def directory(self, path: RelPath, *, mode: int, mtime_ns: int) -> None:
+        """Make sure of a directory. It gets ``mode`` and time from :meth:`finish`, until then it can be written to."""
+        self._enter(_parent(path))
+        self._make_directory(path, replace_link=True)
+        self._pending[path] = (mode, mtime_ns)
+
+    def file(self, path: RelPath, chunks: Iterable[bytes], *, mode: int, mtime_ns: int) -> None:
+        """Make ``path`` a new regular file; runs of zeros become holes."""
+        with self._replacing(path, "write") as (directory, temporary):
+            descriptor = os.open(temporary, _NEW_FILE, 0o600, dir_fd=directory)
+            try:
+                size = 0
+                for chunk in chunks:
+                    _write(descriptor, chunk, size)
+                    size += len(chunk)
+                os.ftruncate(descriptor, size)
+                os.fchmod(descriptor, mode)
+                os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+            finally:
+                os.close(descriptor)
+
+    def symlink(self, path: RelPath, target: str, *, mtime_ns: int) -> None:
+        """Make ``path`` a symbolic link with the text ``target``."""
+        with self._replacing(path, "symlink") as (directory, temporary):
+            os.symlink(os_bytes(target), temporary, dir_fd=directory)
+            os.utime(temporary, ns=(mtime_ns, mtime_ns), dir_fd=directory, follow_symlinks=False)
+
+    def hardlink(self, path: RelPath, source: RelPath) -> None:
+        """Make ``path`` a further name of the file at ``source``."""
+        source_directory = os.dup(self._enter(_parent(source)))
+        try:
+            with self._replacing(path, "link") as (directory, temporary):
+                name = os_bytes(source.rpartition("/")[2])
+                os.link(name, temporary, src_dir_fd=source_directory, dst_dir_fd=directory, follow_symlinks=False)
+        finally:
+            os.close(source_directory)
+
+    def finish(self) -> None:
+        """Give all directories their modes and times, inner ones first, so that a read-only directory can have content."""
+        for path in sorted(self._pending, key=os_bytes, reverse=True):
+            mode, mtime_ns = self._pending[path]
+            descriptor = self._directories.descriptor(path)
+            os.fchmod(descriptor, mode)
+            if mtime_ns is not None:
+                os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+        self._pending.clear()
+
+    @contextmanager
+    def _replacing(self, path: RelPath, verb: str) -> Iterator[tuple[int, bytes]]:
+        """Yield a directory and a temporary name in it; what the body makes there is then renamed to ``path``."""
+        directory = self._enter(_parent(path))
+        name = os_bytes(path.rpartition("/")[2])
+        temporary = self._temporary_name()
+        self._announce(verb, path)
+        try:
+            yield directory, temporary
+            try:
+                os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+            except IsADirectoryError:
+                aside = self._temporary_name()
+                os.rename(name, aside, src_dir_fd=directory, dst_dir_fd=directory)
+                os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+                shutil.rmtree(aside, dir_fd=directory)
+                self._directories.forget()
+        finally:
+            # Renaming one name of a file to another name of it does nothing, so the temporary one may be left even then.
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=directory)
+
+    def _enter(self, path: str) -> int:
+        """Return a descriptor of directory ``path``, making it and its parents where they are missing."""
+        try:
+            return self._directories.descriptor(path)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        for each in (*parents(RelPath(path)), RelPath(path)):
+            self._make_directory(each, replace_link=False)
+        return self._directories.descriptor(path)
+
+    def _make_directory(self, path: RelPath, *, replace_link: bool) -> None:
+        directory = self._directories.descriptor(_parent(path))
+        name = os_bytes(path.rpartition("/")[2])
+        try:
+            found = os.lstat(name, dir_fd=directory)
+        except FileNotFoundError:
+            pass
+        else:
+            if stat.S_ISDIR(found.st_mode):
+                return
+            if stat.S_ISLNK(found.st_mode) and not replace_link:
+                msg = f'"{self._target}/{path}" is a link where the archive needs a directory; links are never followed'
+                raise ArchiveError(msg, hint="remove the link, or make it a directory")
+            self._announce("unlink", path)
+            os.unlink(name, dir_fd=directory)
+        self._announce("mkdir", path)
+        os.mkdir(name, 0o700, dir_fd=directory)
+        self._pending.setdefault(path, (DIRECTORY_MODE, None))
+
+    def _announce(self, verb: str, path: str) -> None:
+        self._files.announce(verb, f"{self._target}/{path}")
+
+    def _temporary_name(self) -> bytes:
+        self._temporary_count += 1
+        return b"%b%d" % (self._temporary_stem.encode(), self._temporary_count)
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _write(descriptor: int, chunk: bytes, offset: int) -> None:
+    """Write ``chunk`` at ``offset``, leaving out aligned runs of zeros."""
+    view = memoryview(chunk)
+    start = 0
+    for position in range(0, len(chunk), _HOLE):
+        if chunk.startswith(_ZEROS, position):
+            _write_all(descriptor, view[start:position], offset + start)
+            start = position + _HOLE
+    _write_all(descriptor, view[start:], offset + start)
+
+
+def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
+    while data:
+        count = os.pwrite(descriptor, data, offset)
+        data = data[count:]
+        offset += count

@@ -1,0 +1,126 @@
+"""zstd in and out: the only module that imports ``zstandard``.
+
+Compressed bytes repeat only with multi-threaded mode on (``threads >= 1``; the number changes nothing), the length pledged
+before the first byte, and one version of libzstd. So a :class:`Recipe` records the version, and packing with another one is
+refused rather than quietly different. A compressor belongs to one thread. Must not know: what is compressed.
+"""
+
+from __future__ import annotations
+
+import io
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
+
+from kata_bundle.archive.frames import MAX_WINDOW, FrameWalker
+from kata_bundle.core.errors import ArchiveError, IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from _typeshed import WriteableBuffer
+
+    from kata_bundle.core.streams import Readable, Writable
+
+__all__ = ["DEFAULT_LEVEL", "Recipe", "current_recipe", "open_compressor", "open_decompressor"]
+
+DEFAULT_LEVEL: Final = 10
+_LEVELS: Final = range(1, 23)
+_READ_SIZE: Final = 1 << 18
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """Everything the packed bytes depend on beside the content: codec, level, and the version of the library."""
+
+    codec: str
+    level: int
+    library: str
+
+    def to_dict(self) -> dict[str, str | int]:
+        """Return the recipe as JSON members."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, object], *, what: str = "recipe") -> Recipe:
+        """Return the recipe that :meth:`to_dict` wrote; raise :class:`IntegrityError` for anything else."""
+        codec, level, library = data.get("codec"), data.get("level"), data.get("library")
+        known = set(data) == {field.name for field in fields(cls)}
+        if not known or codec != "zstd" or type(level) is not int or level not in _LEVELS or not isinstance(library, str):
+            msg = f"{what} is not a packing recipe this version knows"
+            raise IntegrityError(msg, hint='expected "codec" = "zstd", a "level" from 1 to 22 and the "library" version')
+        return cls(codec=codec, level=level, library=library)
+
+
+def current_recipe(level: int = DEFAULT_LEVEL) -> Recipe:
+    """Return the recipe that this installation packs with at ``level``."""
+    import zstandard
+
+    if level not in _LEVELS:
+        msg = f"zstd level {level} is not in 1 to 22"
+        raise ValueError(msg)
+    return Recipe(codec="zstd", level=level, library=".".join(map(str, zstandard.ZSTD_VERSION)))
+
+
+@contextmanager
+def open_compressor(sink: Writable, recipe: Recipe, size_bytes: int, *, threads: int = 1) -> Iterator[Writable]:
+    """Yield a sink whose input arrives in ``sink`` compressed; exactly ``size_bytes`` have to be written to it.
+
+    ``threads`` helps on large input and does not change the bytes. ``sink`` is not closed. Raises :class:`IntegrityError` when
+    the recipe is another library version's or the length turns out different from ``size_bytes``.
+    """
+    import zstandard
+
+    if recipe != current_recipe(recipe.level):
+        msg = f"the recipe needs libzstd {recipe.library}, this installation has {current_recipe().library}"
+        raise IntegrityError(msg, hint="install the zstandard release that has it, or pack with the current recipe")
+    if threads < 1:
+        msg = "a compressor needs at least one thread"
+        raise ValueError(msg)
+    compressor = zstandard.ZstdCompressor(level=recipe.level, threads=threads, write_checksum=True, write_content_size=True)
+    try:
+        with compressor.stream_writer(cast("BinaryIO", sink), size=size_bytes, closefd=False) as writer:
+            yield writer
+    except zstandard.ZstdError as error:
+        msg = f"compression did not get the {size_bytes} bytes it was promised: {error}"
+        raise IntegrityError(msg) from None
+
+
+def open_decompressor(stream: Readable, *, limit_bytes: int, what: str = "archive") -> BinaryIO:
+    """Return the unpacked content of the zstd frames in ``stream``, one after the other, skippable frames left out.
+
+    Reading raises :class:`ArchiveError` naming ``what`` for a truncated or corrupt stream, for anything but frames in it, for a
+    window over 128 MiB, and as soon as more than ``limit_bytes`` come out. Memory is bounded by the window. ``stream`` is read
+    to its end and not closed.
+    """
+    return cast("BinaryIO", io.BufferedReader(_Decoder(stream, limit_bytes, what), _READ_SIZE))
+
+
+class _Decoder(io.RawIOBase):
+    def __init__(self, stream: Readable, limit_bytes: int, what: str) -> None:
+        import zstandard
+
+        super().__init__()
+        self._what = what
+        self._limit = self._left = limit_bytes
+        self._corrupt = zstandard.ZstdError
+        decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+        walker = FrameWalker(stream, what=what, limit_bytes=limit_bytes)
+        self._reader = decompressor.stream_reader(
+            cast("BinaryIO", walker), read_size=_READ_SIZE, read_across_frames=True, closefd=False
+        )
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        try:
+            count = self._reader.readinto(buffer)
+        except self._corrupt as error:
+            msg = f"{self._what} is corrupt: {error}"
+            raise ArchiveError(msg) from None
+        self._left -= count
+        if self._left < 0:
+            msg = f"{self._what} unpacks to more than the {self._limit} bytes allowed"
+            raise ArchiveError(msg, hint="it may be a decompression bomb")
+        return count
