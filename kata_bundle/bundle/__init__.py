@@ -1,1 +1,1 @@
-"""Placeholder docstring for bundle."""
+"""Bundles: trees packed as layers, layers assembled as OCI layouts and tarball sets."""

@@ -1,0 +1,102 @@
+"""Pack component trees as layers, each once: a tree packed before by the same recipe is found again in the store.
+
+Knows: the store and the archive format. Must not know: how a tree was made, or what a bundle looks like.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kata_bundle.archive.layer import pack_layer
+from kata_bundle.core.events import NO_PROGRESS
+from kata_bundle.core.parallel import map_ordered
+from kata_bundle.store.records import LayerRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kata_bundle.archive.zstd import Recipe
+    from kata_bundle.core.arch import Arch
+    from kata_bundle.core.digest import Digest
+    from kata_bundle.core.events import Progress
+    from kata_bundle.store import Store
+
+__all__ = ["Content", "Packed", "pack_contents"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Content:
+    """A made component: its tree in the store, and its provenance as the bundle index states it."""
+
+    component: str
+    arch: Arch
+    tree: Digest
+    origin: str
+    version: str | None
+    rule_key: Digest | None
+    hermetic: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Packed:
+    """A layer, and whether the store had it already."""
+
+    layer: LayerRecord
+    reused: bool
+
+
+def pack_contents(
+    contents: Sequence[Content],
+    store: Store,
+    *,
+    recipe: Recipe,
+    source_date: int,
+    jobs: int,
+    progress: Progress = NO_PROGRESS,
+) -> list[Packed]:
+    """Return the layers of ``contents`` in that order, packing what the store does not have yet.
+
+    ``source_date`` (seconds since 1970) is the time of every member. The bytes do not depend on ``jobs``. Raises
+    :class:`IntegrityError` when the store's content is damaged.
+    """
+
+    def pack(content: Content) -> Packed:
+        known = store.find_layer(content.component, content.tree, recipe.to_dict(), source_date=source_date)
+        if known is not None:
+            return Packed(layer=_with_provenance(known, content), reused=True)
+        tree = store.get_tree(content.tree)
+        with store.new_blob() as blob:
+            made = pack_layer(tree, store.open, blob.sink, recipe=recipe, mtime=source_date, progress=progress)
+            blob.publish(expected=made.packed)
+        record = LayerRecord(
+            component=content.component,
+            arch=content.arch,
+            tree=made.tree,
+            packed=made.packed,
+            packed_size_bytes=made.packed_size_bytes,
+            diff_id=made.diff_id,
+            unpacked_size_bytes=made.unpacked_size_bytes,
+            origin=content.origin,
+            hermetic=content.hermetic,
+            version=content.version,
+            rule_key=content.rule_key,
+            recipe=recipe.to_dict(),
+            source_date=source_date,
+        )
+        store.put_layer(record)
+        return Packed(layer=record, reused=False)
+
+    return map_ordered(pack, contents, jobs=jobs)
+
+
+def _with_provenance(record: LayerRecord, content: Content) -> LayerRecord:
+    # Equal trees pack to equal bytes, whoever made them; the index states who made this one.
+    return replace(
+        record,
+        arch=content.arch,
+        origin=content.origin,
+        version=content.version,
+        rule_key=content.rule_key,
+        hermetic=content.hermetic,
+    )
