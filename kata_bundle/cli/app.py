@@ -151,7 +151,7 @@ manifests_option = _option(
 )
 
 
-class _Names(click.ParamType):
+class _Names(click.ParamType[tuple[str, ...]]):
     """A comma-separated list of names, completed from ``known()``."""
 
     name = "names"
