@@ -15,7 +15,16 @@ from kata_bundle.core.errors import IntegrityError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["COMPONENT_NAME", "FILE_NAME", "TARBALL_PREFIX", "TARBALL_SUFFIX", "ComponentMap", "Selected", "tarball_name"]
+__all__ = [
+    "COMPONENT_NAME",
+    "FILE_NAME",
+    "TARBALL_PREFIX",
+    "TARBALL_SUFFIX",
+    "ComponentMap",
+    "Selected",
+    "component_of_tarball",
+    "tarball_name",
+]
 
 FILE_NAME = "shim-components.json"
 TARBALL_PREFIX = "kata-static-"
@@ -27,6 +36,14 @@ COMPONENT_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 def tarball_name(component: str) -> str:
     """Return the file name of ``component`` as a tarball: ``kata-static-<component>.tar.zst``."""
     return f"{TARBALL_PREFIX}{component}{TARBALL_SUFFIX}"
+
+
+def component_of_tarball(file_name: str) -> str | None:
+    """Return the component whose tarball is called ``file_name``, ``None`` when it is no tarball's name."""
+    if not (file_name.startswith(TARBALL_PREFIX) and file_name.endswith(TARBALL_SUFFIX)):
+        return None
+    name = file_name[len(TARBALL_PREFIX) : -len(TARBALL_SUFFIX)]
+    return name if COMPONENT_NAME.fullmatch(name) else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

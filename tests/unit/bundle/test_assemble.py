@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from kata_bundle.archive.zstd import current_recipe
+from kata_bundle.bundle.assemble import bundle_indexes, write_layout, write_tarballs
+from kata_bundle.bundle.pack import Content, pack_contents
+from kata_bundle.core.arch import Arch
+from kata_bundle.core.componentmap import ComponentMap
+from kata_bundle.core.errors import UsageError
+from kata_bundle.oci import open_bundle, verify_layout
+from kata_bundle.plan.closure import plan_closure
+from kata_bundle.plan.selection import Selection
+from kata_bundle.store import Store
+
+DATE = 1_600_000_000
+X, A = Arch.X86_64, Arch.AARCH64
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store", durable=False)
+
+
+def layers_of(plan, store, tmp_path):
+    contents = []
+    for planned in plan.components:
+        folder = tmp_path / "trees" / planned.arch / planned.component
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / planned.component).write_text(f"{planned.component} {planned.arch}\n" * 50)
+        contents.append(
+            Content(
+                component=planned.component,
+                arch=planned.arch,
+                tree=store.ingest_directory(folder).digest,
+                origin="fixture",
+                version="1",
+                rule_key=None,
+                hermetic=False,
+            )
+        )
+    packed = pack_contents(contents, store, recipe=current_recipe(3), source_date=DATE, jobs=1)
+    return [p.layer for p in packed]
+
+
+def made(catalog, store, tmp_path, shims=("qemu", "clh"), arches=(X, A)):
+    plan = plan_closure(catalog, Selection(shims=tuple(shims), arches=tuple(arches)))
+    return plan, layers_of(plan, store, tmp_path)
+
+
+def test_the_index_of_each_architecture_holds_its_cells_and_defaults_of_the_selection(catalog, store, tmp_path):
+    plan, layers = made(catalog, store, tmp_path, shims=("qemu", "qemu-runtime-rs"))
+    indexes = bundle_indexes(catalog, plan, layers)
+    assert list(indexes) == [X, A]
+    assert indexes[A].shims["qemu"] == catalog.component_map.components("qemu", A)
+    assert "ovmf" in indexes[A].layers
+    assert "ovmf" not in indexes[X].layers
+    assert indexes[X].default_shim == "qemu-runtime-rs"
+    assert indexes[X].default_shims == ("qemu", "qemu-runtime-rs")
+    assert [c["name"] for c in indexes[X].runtime_classes] == ["kata-qemu", "kata-qemu-runtime-rs"]
+
+
+def test_a_selection_without_the_default_shim_has_none(catalog, store, tmp_path):
+    plan, layers = made(catalog, store, tmp_path, shims=("clh",), arches=(X,))
+    assert bundle_indexes(catalog, plan, layers)[X].default_shim is None
+
+
+def test_the_layout_is_valid_and_repeats_to_the_byte(catalog, store, tmp_path):
+    plan, layers = made(catalog, store, tmp_path)
+    one = write_layout(catalog, plan, layers, store, tmp_path / "one", source_date=DATE)
+    two = write_layout(catalog, plan, layers, store, tmp_path / "two", source_date=DATE)
+    assert one == two == open_bundle(tmp_path / "one").digest
+    assert not verify_layout(tmp_path / "one")
+    names = sorted(os.path.relpath(os.path.join(d, f), tmp_path / "one") for d, _, fs in os.walk(tmp_path / "one") for f in fs)
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_a_smaller_selection_replaces_a_larger_one_in_place(catalog, store, tmp_path):
+    plan, layers = made(catalog, store, tmp_path)
+    write_layout(catalog, plan, layers, store, tmp_path / "out", source_date=DATE)
+    small, small_layers = made(catalog, store, tmp_path, shims=("clh",), arches=(X,))
+    write_layout(catalog, small, small_layers, store, tmp_path / "out", source_date=DATE)
+    bundle = open_bundle(tmp_path / "out")
+    assert bundle.arches() == (X,)
+    assert "qemu" not in bundle.index(X).layers
+    assert not verify_layout(tmp_path / "out")
+
+
+def test_tarballs_of_one_architecture_lie_beside_a_map_of_exactly_the_selection(catalog, store, tmp_path):
+    plan, layers = made(catalog, store, tmp_path, arches=(X,))
+    (folder,) = write_tarballs(catalog, plan, layers, store, tmp_path / "t")
+    found = ComponentMap.parse((folder / "shim-components.json").read_bytes())
+    assert set(found.cells()) == {("qemu", "x86_64"), ("clh", "x86_64")}
+    assert found.components("qemu", "x86_64") == catalog.component_map.components("qemu", "x86_64")
+    expected = {f"kata-static-{c.component}.tar.zst" for c in plan.components} | {"shim-components.json"}
+    assert set(os.listdir(folder)) == expected
+
+
+def test_tarballs_of_several_architectures_get_a_folder_each(catalog, store, tmp_path):
+    plan, layers = made(catalog, store, tmp_path)
+    folders = write_tarballs(catalog, plan, layers, store, tmp_path / "t")
+    assert folders == (tmp_path / "t" / "x86_64", tmp_path / "t" / "aarch64")
+
+
+def test_tarballs_of_an_earlier_run_go_and_other_files_are_never_touched(catalog, store, tmp_path):
+    plan, layers = made(catalog, store, tmp_path, arches=(X,))
+    write_tarballs(catalog, plan, layers, store, tmp_path / "t")
+    small, small_layers = made(catalog, store, tmp_path, shims=("remote",), arches=(X,))
+    write_tarballs(catalog, small, small_layers, store, tmp_path / "t")
+    assert sorted(os.listdir(tmp_path / "t")) == ["kata-static-shim-v2-go.tar.zst", "shim-components.json"]
+    (tmp_path / "t" / "precious").touch()
+    before = sorted(os.listdir(tmp_path / "t"))
+    with pytest.raises(UsageError, match="precious"):
+        write_tarballs(catalog, plan, layers, store, tmp_path / "t")
+    assert sorted(os.listdir(tmp_path / "t")) == before
