@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from kata_bundle.core.arch import Arch
     from kata_bundle.core.diagnostics import Report
+    from kata_bundle.oci.bundleindex import BundleLayer
 
-__all__ = ["findings_text", "plural", "size_text", "table_text"]
+__all__ = ["findings_text", "layers_table", "plural", "size_text", "table_text"]
 
 
 def size_text(size_bytes: int) -> str:
@@ -55,3 +57,23 @@ def findings_text(report: Report) -> str:
         if finding.hint:
             lines.append(f"  hint: {finding.hint}")
     return "\n".join(lines)
+
+
+def layers_table(rows: Iterable[tuple[BundleLayer, Arch, Sequence[str]]]) -> str:
+    """Return the table of layers: component, architecture, sizes, real or fixture, version, and the shims that need it."""
+    return table_text(
+        ("component", "arch", "unpacked", "packed", "what it is", "version", "needed by"),
+        [
+            (
+                layer.component,
+                arch.value,
+                size_text(layer.unpacked_size_bytes),
+                size_text(layer.packed_size_bytes),
+                "FIXTURE" if layer.origin == "fixture" else f"real ({layer.origin})",
+                layer.version or "unknown",
+                ", ".join(needed_by),
+            )
+            for layer, arch, needed_by in rows
+        ],
+        right=(2, 3),
+    )
