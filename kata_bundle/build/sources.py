@@ -1,0 +1,105 @@
+"""Brings pinned packages into the store: by digest from there, else from the mirror, checked against the pin.
+
+The digest decides, whoever served the bytes. Must not know: recipes, components.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kata_bundle.core.errors import IntegrityError, PinMissingError
+from kata_bundle.core.events import NO_PROGRESS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kata_bundle.build.apt import PackageSource
+    from kata_bundle.build.deblock import DebPin
+    from kata_bundle.core.arch import Arch
+    from kata_bundle.core.digest import Digest
+    from kata_bundle.core.events import Progress
+    from kata_bundle.store import Store
+
+__all__ = ["REFRESH_COMMAND", "Sources", "is_served"]
+
+REFRESH_COMMAND = "kata-bundle lock debian --refresh-missing"
+
+
+class Sources:
+    """Pinned packages as blobs of ``store``. Safe for several threads: a package that two components need is fetched once."""
+
+    def __init__(self, store: Store, packages: PackageSource, *, progress: Progress = NO_PROGRESS) -> None:
+        self._store = store
+        self._packages = packages
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._busy: dict[Digest, threading.Lock] = {}
+
+    def ensure(self, pins: Iterable[DebPin], arch: Arch) -> None:
+        """Make the store have the files of all ``pins``.
+
+        The mirror is asked only for what the store lacks, and about all of that before anything is downloaded. Raises
+        :class:`PinMissingError` naming every pin that the mirror no longer has, and :class:`IntegrityError` for a file that is
+        not what was pinned.
+        """
+        wanted = [pin for pin in pins if not self._has(pin)]
+        missing = [pin for pin in wanted if not is_served(pin, arch, self._packages)]
+        if missing:
+            raise missing_error(missing)
+        for pin in wanted:
+            with self._lock:
+                lock = self._busy.setdefault(pin.digest, threading.Lock())
+            with lock:
+                if not self._has(pin):
+                    self._fetch(pin, arch)
+
+    def _has(self, pin: DebPin) -> bool:
+        return self._store.size(pin.digest) == pin.size_bytes
+
+    def _fetch(self, pin: DebPin, arch: Arch) -> None:
+        task = f"fetch {pin.package}"
+        self._progress.start(task, pin.size_bytes)
+        try:
+            with tempfile.TemporaryDirectory(prefix="kata-bundle-deb-") as folder:
+                path = self._packages.download(pin.suite, arch.debian_name, pin.package, pin.version, Path(folder))
+                size = path.stat().st_size
+                if size != pin.size_bytes:
+                    msg = f"package {pin.package} {pin.version} has {size} bytes, its pin states {pin.size_bytes}"
+                    raise IntegrityError(msg)
+                try:
+                    self._store.put_file(path, pin.digest)
+                except IntegrityError as error:
+                    msg = f"package {pin.package} {pin.version}: {error}"
+                    raise IntegrityError(msg) from None
+            self._progress.advance(task, pin.size_bytes)
+        finally:
+            self._progress.finish(task)
+
+
+def is_served(pin: DebPin, arch: Arch, packages: PackageSource) -> bool:
+    """Return whether the mirror still has the file that ``pin`` states.
+
+    Raises :class:`IntegrityError` when it has that version with other content: that is an attack or an accident, not an update.
+    """
+    entry = packages.find(pin.suite, arch.debian_name, pin.package, pin.version)
+    if entry is None:
+        return False
+    if (entry.digest, entry.size_bytes) != (pin.digest, pin.size_bytes):
+        msg = (
+            f"{pin.suite} has {pin.package} {pin.version} for {pin.architecture} with digest {entry.digest}, "
+            f"its pin states {pin.digest}"
+        )
+        raise IntegrityError(msg, hint="a version is never rebuilt in place: find out who changed it before pinning it again")
+    return True
+
+
+def missing_error(pins: Iterable[DebPin]) -> PinMissingError:
+    """Return the error that names ``pins`` and the command that replaces them."""
+    names = [f"{pin.package} {pin.version} ({pin.architecture}, {pin.suite})" for pin in pins]
+    msg = "the mirror no longer has " + ("a pinned package: " if len(names) == 1 else "pinned packages:\n  ") + "\n  ".join(names)
+    return PinMissingError(
+        msg, hint=f"{REFRESH_COMMAND}   replaces missing pins, prints each change, and leaves the others alone"
+    )
