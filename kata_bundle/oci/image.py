@@ -25,8 +25,17 @@ if TYPE_CHECKING:
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.digest import Digest
     from kata_bundle.core.fields import JsonValue
+    from kata_bundle.oci.documents import Manifest
 
-__all__ = ["ImageConfig", "ImageDocuments", "bundle_image", "bundle_index_document", "image_config", "layer_descriptors"]
+__all__ = [
+    "ImageConfig",
+    "ImageDocuments",
+    "bundle_image",
+    "bundle_index_document",
+    "check_image",
+    "image_config",
+    "layer_descriptors",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,3 +137,35 @@ def bundle_index_document(images: Mapping[Arch, ImageDocuments], created: int) -
     """Return the canonical bytes of the OCI index over ``images``, by architecture name."""
     descriptors = [images[arch].descriptor for arch in sorted(images)]
     return image_index(descriptors, annotations={mediatypes.ANNOTATION_CREATED: clock.timestamp(created)})
+
+
+def check_image(manifest: Manifest, config: ImageConfig) -> None:
+    """Raise :class:`IntegrityError` unless manifest, config and bundle index (when there is one) say the same.
+
+    One diff id per layer; in a bundle also: the config's platform is the index's architecture, and the layers are the index's
+    layers by component name, equal in digest, size, diff id and media type.
+    """
+    what = f"config {manifest.config.digest}"
+    if len(manifest.layers) != len(config.diff_ids):
+        msg = f"{what}: {len(config.diff_ids)} diff ids for {len(manifest.layers)} layers"
+        raise IntegrityError(msg)
+    index = config.bundle
+    if index is None:
+        return
+    if config.platform != Platform.of(index.arch):
+        msg = f"{what} is for {config.platform}, its bundle index for {index.arch}"
+        raise IntegrityError(msg)
+    if len(index.layers) != len(manifest.layers):
+        msg = f"{what}: the bundle index has {len(index.layers)} layers, the manifest {len(manifest.layers)}"
+        raise IntegrityError(msg)
+    for layer, found, diff_id in zip(index.ordered_layers, manifest.layers, config.diff_ids, strict=True):
+        facts = (
+            ("digest", layer.packed, found.digest),
+            ("size", layer.packed_size_bytes, found.size_bytes),
+            ("diff id", layer.diff_id, diff_id),
+            ("media type", mediatypes.LAYER_ZSTD, found.media_type),
+        )
+        for name, expected, actual in facts:
+            if expected != actual:
+                msg = f'{what}: layer "{layer.component}" has {name} {actual}, the bundle index says {expected}'
+                raise IntegrityError(msg)
