@@ -4,10 +4,10 @@ Knows: the catalog, the store. Must not know: bundles, nodes, the command line.
 """
 
 from kata_bundle.build.apt import Apt
-from kata_bundle.build.components import Built, Target, build_component, build_plan, rule_of
+from kata_bundle.build.components import Built, Target, build_component, build_plan, find_component, rule_of
 from kata_bundle.build.deblock import DebLock, DebPin, load_deb_lock
 from kata_bundle.build.keys import pins_of, rule_key
-from kata_bundle.build.prebuilt import Imported, import_directory
+from kata_bundle.build.prebuilt import Imported, import_directory, imported_layer
 from kata_bundle.build.refresh import PinChange, Refreshed, missing_pins, refresh_pins
 from kata_bundle.build.rulefile import load_rules, rules_folder
 from kata_bundle.build.rules import Kind, Rule
@@ -25,7 +25,9 @@ __all__ = [
     "Target",
     "build_component",
     "build_plan",
+    "find_component",
     "import_directory",
+    "imported_layer",
     "load_deb_lock",
     "load_rules",
     "missing_pins",

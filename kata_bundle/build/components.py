@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kata_bundle.build.apt import Apt
 from kata_bundle.build.facts import facts_of
 from kata_bundle.build.fixture import FIXTURE_VERSION, Content, render_fixture
-from kata_bundle.build.keys import ingredients, key_of, pins_of
+from kata_bundle.build.keys import ingredients, key_of, pins_of, rule_key
 from kata_bundle.build.repack import Repacker
 from kata_bundle.build.rules import DebRecipe, FixtureRecipe, Kind
 from kata_bundle.build.sources import Sources
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from kata_bundle.manifest.catalog import Catalog
     from kata_bundle.store import Store
 
-__all__ = ["Built", "Target", "build_component", "build_plan", "rule_of"]
+__all__ = ["Built", "Target", "build_component", "build_plan", "find_component", "rule_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -116,6 +116,14 @@ def build_component(  # noqa: PLR0917
     return built
 
 
+def find_component(catalog: Catalog, rules: Mapping[str, Rule], lock: DebLock, store: Store, target: Target) -> Built | None:
+    """Return what :func:`build_component` would find in ``store``, ``None`` when it would have to be made; nothing is changed."""
+    rule = rule_of(rules, target.component)
+    key = rule_key(catalog, rule, target.component, target.arch, lock)
+    result, tree = _known(store, key)
+    return None if result is None or tree is None else _built(target, key, result, tree, is_cached=True)
+
+
 def build_plan(
     catalog: Catalog,
     rules: Mapping[str, Rule],
@@ -181,17 +189,7 @@ class _Maker:
                 tree=self._store.put_tree(tree), origin=recipe.kind.value, version=version, hermetic=True, ingredients=parts
             )
             self._store.put_result(key, result)
-        return Built(
-            component=facts.component,
-            arch=facts.arch,
-            tree=result.tree,
-            size_bytes=tree.size_bytes,
-            origin=result.origin,
-            version=result.version,
-            rule_key=key,
-            hermetic=result.hermetic,
-            is_cached=is_cached,
-        )
+        return _built(Target(arch=facts.arch, component=facts.component), key, result, tree, is_cached=is_cached)
 
     def _repack(self, facts: ComponentFacts, recipe: DebRecipe, pins: tuple[DebPin, ...]) -> tuple[Tree, str]:
         self._sources.ensure(pins, facts.arch)
@@ -213,6 +211,20 @@ class _Maker:
             else:
                 entries[path] = entry
         return Tree.of(entries)
+
+
+def _built(target: Target, key: Digest, result: ActionResult, tree: Tree, *, is_cached: bool) -> Built:
+    return Built(
+        component=target.component,
+        arch=target.arch,
+        tree=result.tree,
+        size_bytes=tree.size_bytes,
+        origin=result.origin,
+        version=result.version,
+        rule_key=key,
+        hermetic=result.hermetic,
+        is_cached=is_cached,
+    )
 
 
 def _known(store: Store, key: Digest) -> tuple[ActionResult | None, Tree | None]:

@@ -61,6 +61,11 @@ class DebPin:
         """Package, architecture, version and digest on one line, as the lock of a selection states them."""
         return f"{self.package}:{self.architecture}={self.version}@{self.digest}"
 
+    @property
+    def short(self) -> str:
+        """The same for people, without the digest."""
+        return f"{self.package} {self.version} ({self.architecture})"
+
     def to_key(self) -> dict[str, Any]:
         """Return what can change a component made of this file, as JSON data: only the content can."""
         return {"name": self.name, "version": self.version, "digest": self.digest}

@@ -1,6 +1,7 @@
 """Takes prebuilt ``kata-static-<component>.tar.zst`` files into the store, byte for byte.
 
-Every file is checked before the first is stored, so that a folder is taken whole or not at all. Must not know: rules.
+Every file is checked before the first is stored, and one record that is replaced at the end says what is imported: so a folder is
+taken whole or not at all, also when the process dies. Must not know: rules.
 """
 
 from __future__ import annotations
@@ -24,15 +25,16 @@ if TYPE_CHECKING:
     from kata_bundle.core.tree import Tree
     from kata_bundle.store import Store
 
-__all__ = ["ORIGIN", "Imported", "import_directory"]
+__all__ = ["ORIGIN", "Imported", "import_directory", "imported_layer"]
 
 ORIGIN = "foreign"
 """Origin of layers that were packed elsewhere."""
+_LOCK = "import"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Imported:
-    """A tarball that was (or, on trial, would be) taken: its record, and whether the store had it already."""
+    """A tarball that was (or, on trial, would be) taken: its record, and whether it was imported before."""
 
     record: LayerRecord
     file_count: int
@@ -54,9 +56,11 @@ def import_directory(
 ) -> tuple[Imported, ...]:
     """Return what was taken from ``folder``, sorted by component; other files there are left alone.
 
-    ``known`` are the names that components may have. Raises :class:`UsageError` when the folder has no tarball,
-    :class:`IntegrityError` listing everything wrong with every file: names of no component, links and other things that are no
-    regular file, another compression, malformed and hostile archives. Then, and with ``dry_run``, nothing was stored.
+    An earlier import of the same component and architecture is replaced. ``known`` are the names that components may have.
+
+    Raises :class:`UsageError` when the folder has no tarball, and :class:`IntegrityError` listing everything wrong with every
+    file: names of no component, links and other things that are no regular file, another compression, malformed and hostile
+    archives. Then, and with ``dry_run``, nothing was stored.
     """
     problems: list[str] = []
     found: list[tuple[Path, str]] = []
@@ -69,7 +73,7 @@ def import_directory(
         msg = f"{folder} has no {TARBALL_PREFIX}<component>{TARBALL_SUFFIX} files"
         raise UsageError(msg)
     scanned: list[tuple[Path, LayerRecord, Tree]] = []
-    for path, name in found:
+    for path, name in sorted(found, key=lambda item: item[1]):
         try:
             scanned.append((path, *_scan(path, name, arch, progress)))
         except BundleError as error:
@@ -77,23 +81,41 @@ def import_directory(
     if problems:
         msg = f"{folder} was not imported, nothing was stored:\n  " + "\n  ".join(problems)
         raise IntegrityError(msg)
-    result = tuple(
-        Imported(
-            record=record,
-            file_count=tree.file_count,
-            is_known=store.find_layer(record.component, record.tree, None, arch=arch) == record,
+    with store.lock(_LOCK):
+        current = _current(store, arch)
+        result = tuple(
+            Imported(record=record, file_count=tree.file_count, is_known=current.get(record.component) == record)
+            for _, record, tree in scanned
         )
-        for _, record, tree in scanned
-    )
-    if not dry_run:
-        for (path, record, tree), imported in zip(scanned, result, strict=True):
-            if not imported.is_known:
-                # The digest again, since the file may have changed after it was looked at.
-                store.put_file(path, record.packed)
-                store.put_tree(tree)
-        for imported in result:
-            store.put_layer(imported.record)
+        if not dry_run:
+            for (path, record, tree), imported in zip(scanned, result, strict=True):
+                if not imported.is_known:
+                    # The digest again, since the file may have changed after it was looked at.
+                    store.put_file(path, record.packed)
+                    store.put_tree(tree)
+                    store.put_layer(record)
+            after = current | {record.component: record for _, record, _ in scanned}
+            store.set_root(_root(arch), [digest for record in after.values() for digest in (record.packed, record.tree)])
     return result
+
+
+def imported_layer(store: Store, component: str, arch: Arch) -> LayerRecord | None:
+    """Return the layer that was imported last for ``component`` on ``arch``, ``None`` when there is none."""
+    return _current(store, arch, component).get(component)
+
+
+def _current(store: Store, arch: Arch, component: str | None = None) -> dict[str, LayerRecord]:
+    """Return the imported layers of ``arch`` by component: the foreign ones that the root record names."""
+    named = set(store.roots().get(_root(arch), ()))
+    return {
+        record.component: record
+        for record in store.layers(component)
+        if record.arch is arch and record.origin == ORIGIN and record.packed in named
+    }
+
+
+def _root(arch: Arch) -> str:
+    return f"imported-{arch.value}"
 
 
 def _component(path: Path, known: Collection[str], problems: list[str]) -> str | None:

@@ -30,9 +30,11 @@ class PinChange:
     old: DebPin | None
     new: DebPin | None
 
-    def __str__(self) -> str:
-        name = (self.new or self.old).name  # type: ignore[union-attr]
-        return f"{name}: {self.old.text if self.old else 'not pinned'} → {self.new.text if self.new else 'no longer needed'}"
+    @property
+    def name(self) -> str:
+        """The name that rules use."""
+        pin = self.new or self.old
+        return "" if pin is None else pin.name
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -86,7 +86,7 @@ def load_rules(folder: Path | None = None) -> Mapping[str, Rule]:
     """
     problems: list[str] = []
     rules: dict[str, Rule] = {}
-    for path in sorted(rules_folder(folder).glob("*.toml")):
+    for path in sorted(rules_folder(folder).glob("*.toml"), key=lambda path: path.stem):
         if path.name.endswith(LOCK_SUFFIX):
             continue
         found = _read(path, problems)
@@ -118,7 +118,7 @@ def _read(path: Path, problems: list[str]) -> Rule | None:
             recipes[arch] = _recipe(recipe, arch, where, found)
     # Recipes for several architectures repeat their problems; say each once.
     problems += [f"{path}: {problem}" for problem in dict.fromkeys(found)]
-    return None if found else Rule(component=path.stem, recipes=dict(sorted(recipes.items())))
+    return None if found else Rule(component=path.stem, recipes={arch: recipes[arch] for arch in Arch if arch in recipes})
 
 
 def _recipe(document: _Deb | _Fixture, arch: Arch, where: str, found: list[str]) -> Recipe:

@@ -132,7 +132,7 @@ class Rule:
         found = self.recipes.get(arch)
         if found is None:
             msg = f'the rule of "{self.component}" has no recipe for {arch}'
-            raise BuildError(msg, hint=f"it has recipes for {', '.join(sorted(self.recipes)) or 'no architecture'}")
+            raise BuildError(msg, hint=f"it has recipes for {', '.join(self.recipes) or 'no architecture'}")
         return found
 
 

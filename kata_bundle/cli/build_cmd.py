@@ -1,0 +1,189 @@
+"""``kata-bundle build``: make components and keep them in the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kata_bundle.cli.app import (
+    App,
+    arch_option,
+    dry_run_option,
+    jobs_option,
+    json_option,
+    manifests_option,
+    pass_app,
+    quiet_option,
+    store_option,
+)
+from kata_bundle.core.arch import Arch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kata_bundle.build import Built, DebLock, Rule, Target
+
+__all__ = ["command"]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kata-bundle build kernel qemu --arch x86_64,aarch64
+  kata-bundle build --arch all
+  kata-bundle build --list"""
+)
+@click.argument("components", nargs=-1, metavar="[COMPONENT]...")
+@arch_option
+@click.option("--list", "is_list", is_flag=True, help="Show what each component is made from on each architecture.")
+@click.option(
+    "--rules",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    help="Read the build rules there [default: the shipped ones].",
+)
+@store_option
+@manifests_option
+@jobs_option
+@dry_run_option
+@json_option
+@quiet_option
+@pass_app
+def command(app: App, components: tuple[str, ...], arches: tuple[Arch, ...], is_list: bool, rules: str | None) -> None:
+    """Make components, by default all that have a rule, and keep them in the store.
+
+    What was made before from the same rule, pins and facts is found and not made again. Pinned packages come from this machine's
+    Debian mirror, once. A fixture is a stand-in of the right shape that does not run.
+    """
+    from pathlib import Path
+
+    from kata_bundle.build import build_plan, find_component, load_deb_lock, load_rules
+
+    folder = Path(rules) if rules else None
+    known, lock = load_rules(folder), load_deb_lock(folder)
+    if is_list:
+        chosen = {name: rule for name, rule in known.items() if not components or name in components}
+        app.emit(_list_document(chosen, lock), lambda: _list_text(chosen))
+        return
+    catalog = app.catalog()
+    targets = _targets(known, components, arches)
+    store = app.store()
+    if app.dry_run:
+        found = [(target, find_component(catalog, known, lock, store, target)) for target in targets]
+        document = {"components": [_dry_document(target, built) for target, built in found]}
+        app.emit(document, lambda: _dry_text(known, found))
+        return
+    built = build_plan(catalog, known, lock, store, targets, jobs=app.job_count, progress=app.progress)
+    app.close()
+    app.emit({"components": [one.to_dict() for one in built]}, lambda: _text(built))
+
+
+def _targets(rules: Mapping[str, Rule], components: tuple[str, ...], arches: tuple[Arch, ...]) -> list[Target]:
+    """Return what is to be made, sorted by name on each architecture; every wrong word is named at once."""
+    from kata_bundle.build import Target
+    from kata_bundle.core.diagnostics import did_you_mean
+    from kata_bundle.core.errors import UsageError
+
+    problems: list[str] = []
+    hints: list[str] = []
+    for name in dict.fromkeys(components):
+        if name not in rules:
+            problems.append(f'component "{name}" has no build rule')
+            hints.append(did_you_mean(name, rules) or "kata-bundle build --list shows those that have one")
+        elif not set(arches) & set(rules[name].recipes):
+            problems.append(f'component "{name}" has no rule for {", ".join(arches)}')
+            hints.append(f'"{name}" has one for {", ".join(rules[name].recipes)}')
+    if problems:
+        raise UsageError("; ".join(problems), hint="; ".join(dict.fromkeys(hints)))
+    names = sorted(set(components) or rules)
+    return [Target(arch=arch, component=name) for arch in arches for name in names if arch in rules[name].recipes]
+
+
+def _text(built: Sequence[Built]) -> str:
+    from kata_bundle.cli.render import plural, size_text, table_text
+
+    rows = [
+        (
+            one.component,
+            one.arch.value,
+            size_text(one.size_bytes),
+            f"real ({one.origin})" if one.is_real else "FIXTURE",
+            one.version,
+            "up to date" if one.is_cached else "made",
+        )
+        for one in built
+    ]
+    fresh = sum(not one.is_cached for one in built)
+    lines = [table_text(("component", "arch", "size", "what it is", "version", ""), rows, right=(2,)), ""]
+    if fresh:
+        lines.append(f"{plural(len(built), 'component')}: {fresh} made, {len(built) - fresh} up to date")
+    else:
+        lines.append(f"{plural(len(built), 'component')}: all up to date, nothing was made")
+    fixtures = _fixtures(built)
+    if fixtures:
+        lines.append(f"FIXTURES, not for production: {', '.join(fixtures)}")
+    return "\n".join(lines)
+
+
+def _fixtures(built: Sequence[Built]) -> list[str]:
+    """Return the components that are stand-ins, with the architectures where only some of them are."""
+    shown = []
+    for name in sorted({one.component for one in built if not one.is_real}):
+        arches = [one.arch.value for one in built if one.component == name and not one.is_real]
+        is_partial = any(one.component == name and one.is_real for one in built)
+        shown.append(f"{name} ({', '.join(arches)})" if is_partial else name)
+    return shown
+
+
+def _dry_document(target: Target, built: Built | None) -> dict[str, Any]:
+    known = {} if built is None else built.to_dict()
+    return {"component": target.component, "arch": target.arch.value, **known, "cached": built is not None}
+
+
+def _dry_text(rules: Mapping[str, Rule], found: Sequence[tuple[Target, Built | None]]) -> str:
+    from kata_bundle.cli.render import plural, table_text
+
+    rows = [
+        (
+            target.component,
+            target.arch.value,
+            rules[target.component].recipe(target.arch).kind.value,
+            "would be made" if built is None else "up to date",
+        )
+        for target, built in found
+    ]
+    count = sum(built is None for _, built in found)
+    table = table_text(("component", "arch", "from", ""), rows)
+    return f"{table}\n\nwould make {plural(count, 'component')}; nothing was changed"
+
+
+def _list_document(rules: Mapping[str, Rule], lock: DebLock) -> dict[str, Any]:
+    from kata_bundle.build import pins_of
+
+    return {
+        "components": {
+            name: {
+                arch.value: {
+                    "kind": recipe.kind.value,
+                    "real": recipe.kind.is_real,
+                    "notes": recipe.notes.strip(),
+                    "pins": [pin.text for pin in pins_of(rule, arch, lock)],
+                }
+                for arch, recipe in rule.recipes.items()
+            }
+            for name, rule in rules.items()
+        }
+    }
+
+
+def _list_text(rules: Mapping[str, Rule]) -> str:
+    from kata_bundle.cli.render import table_text
+
+    def cell(rule: Rule, arch: Arch) -> str:
+        recipe = rule.recipes.get(arch)
+        return "-" if recipe is None else f"real ({recipe.kind})" if recipe.kind.is_real else "FIXTURE"
+
+    rows = [(name, *(cell(rule, arch) for arch in Arch)) for name, rule in rules.items()]
+    table = table_text(("component", *(arch.value for arch in Arch)), rows)
+    return f"{table}\n\nA fixture is a stand-in of the right shape that does not run. --json shows notes and pins."

@@ -1,0 +1,85 @@
+"""``kata-bundle lock``: the locks that the project ships."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from kata_bundle.cli.app import App, dry_run_option, json_option, pass_app, quiet_option
+
+if TYPE_CHECKING:
+    from kata_bundle.build import PinChange, Refreshed
+
+__all__ = ["command"]
+
+
+@click.group(
+    epilog="""\b
+The lock of a selection, kata-bundle.lock, is written by "kata-bundle bundle" and enforced with its --locked."""
+)
+def command() -> None:
+    """Refresh or check the pins that build rules use."""
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  kata-bundle lock debian --refresh-missing
+  kata-bundle lock debian --check
+  kata-bundle lock debian --dry-run"""
+)
+@click.option("--refresh-missing", is_flag=True, help="Replace only pins that the mirror no longer has, and add missing ones.")
+@click.option("--check", is_flag=True, help="Change nothing; exit with 4 when the mirror lacks a pinned package.")
+@click.option(
+    "--rules",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    help="The folder with the rules and the lock [default: the shipped one].",
+)
+@dry_run_option
+@json_option
+@quiet_option
+@pass_app
+def debian(app: App, refresh_missing: bool, check: bool, rules: str | None) -> None:
+    """Pin the distribution packages of the build rules to what the mirror has today, and show each change."""
+    from pathlib import Path
+
+    from kata_bundle.build import Apt, load_deb_lock, load_rules, missing_pins, refresh_pins, rules_folder
+    from kata_bundle.build.sources import missing_error
+
+    if check and refresh_missing:
+        message = "--check and --refresh-missing exclude each other"
+        raise click.UsageError(message)
+    folder = rules_folder(Path(rules) if rules else None)
+    known, lock = load_rules(folder), load_deb_lock(folder)
+    with Apt() as packages:
+        if check:
+            gone = missing_pins(known, lock, packages)
+            if gone:
+                raise missing_error(gone)
+            app.emit({"pins": len(lock.pins), "missing": []}, lambda: f"the mirror has all {len(lock.pins)} pinned packages")
+            return
+        result = refresh_pins(known, lock, packages, only_missing=refresh_missing)
+    if result.changes and not app.dry_run:
+        result.lock.write(folder)
+    document = {"pins": len(result.lock.pins), "changes": [change.to_dict() for change in result.changes]}
+    app.emit(document, lambda: _text(result, dry_run=app.dry_run))
+
+
+def _text(result: Refreshed, *, dry_run: bool) -> str:
+    from kata_bundle.cli.render import plural
+
+    lines = [_line(change) for change in result.changes]
+    total = plural(len(result.lock.pins), "pin")
+    if not lines:
+        return f"{total}, nothing changed"
+    said = "would change; nothing was written" if dry_run else "changed"
+    return "\n".join([*lines, f"{total}, {len(lines)} {said}"])
+
+
+def _line(change: PinChange) -> str:
+    old, new = change.old, change.new
+    if new is None:
+        return f"{change.name}: {old.short if old else ''} → dropped, no rule needs it"
+    return f"{change.name}: {old.short if old else 'not pinned'} → {new.short}"
