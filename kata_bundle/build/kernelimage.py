@@ -12,8 +12,18 @@ import io
 import lzma
 import struct
 import zlib
+from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import BuildError
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class _Decoder(Protocol):
+        @property
+        def eof(self) -> bool: ...
+        def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
 
 __all__ = ["MAX_KERNEL", "vmlinux_from_bzimage"]
 
@@ -51,28 +61,36 @@ def vmlinux_from_bzimage(image: bytes) -> bytes:
 
 
 def _unpack(payload: bytes) -> tuple[bytes, int]:
-    """Return the unpacked payload and the length that the image states for it (of gzip, modulo 2^32 as the rest)."""
+    """Return the unpacked payload and the length that the image states for it."""
     (stated,) = struct.unpack("<I", payload[-4:])
     if stated > MAX_KERNEL:
         msg = f"kernel of {stated} bytes, more than the {MAX_KERNEL} allowed"
         raise BuildError(msg)
     # One byte more than stated is asked for, so that a longer result shows without being unpacked to its end.
     limit = stated + 1
+    # gzip ends in the length by itself, for the others it was appended.
+    body = payload if payload.startswith(_GZIP) else payload[:-4]
+    decoder: _Decoder
+    if body.startswith(_ZSTD):
+        return _zstd(body, limit), stated
+    if body.startswith(_GZIP):
+        decoder = zlib.decompressobj(wbits=31)
+    elif body.startswith(_XZ):
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+    elif body.startswith(_LZMA):
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_ALONE)
+    else:
+        msg = f"the kernel's payload has an unknown codec (it starts with {payload[:6].hex()})"
+        raise BuildError(msg, hint="known: gzip, xz, lzma, zstd")
     try:
-        if payload.startswith(_GZIP):
-            return zlib.decompressobj(wbits=31).decompress(payload, limit), stated
-        body = payload[:-4]
-        if body.startswith(_ZSTD):
-            return _zstd(body, limit), stated
-        if body.startswith(_XZ):
-            return lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(body, limit), stated
-        if body.startswith(_LZMA):
-            return lzma.LZMADecompressor(lzma.FORMAT_ALONE).decompress(body, limit), stated
-    except (zlib.error, lzma.LZMAError, EOFError) as error:
+        kernel = decoder.decompress(body, limit)
+    except (zlib.error, lzma.LZMAError) as error:
         msg = f"the kernel's payload is damaged: {error}"
         raise BuildError(msg) from None
-    msg = f"the kernel's payload has an unknown codec (it starts with {payload[:6].hex()})"
-    raise BuildError(msg, hint="known: gzip, xz, lzma, zstd")
+    if len(kernel) <= stated and not decoder.eof:
+        msg = "the kernel's payload is damaged: it ends early"
+        raise BuildError(msg)
+    return kernel, stated
 
 
 def _zstd(body: bytes, limit: int) -> bytes:

@@ -70,7 +70,7 @@ class _Fixture(_Recipe):
 class RuleDocument(_Document):
     """One rule file."""
 
-    version: Literal[1]
+    version: int = Field(ge=1, le=1)  # not Literal[1], which takes true for 1
     recipes: list[Annotated[_Deb | _Fixture, Field(discriminator="kind")]] = Field(min_length=1)
 
 

@@ -1,0 +1,58 @@
+"""The shipped rules fit the shipped catalog and the shipped lock."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from kata_bundle.build import load_deb_lock, load_rules, pins_of
+from kata_bundle.build.facts import facts_of
+from kata_bundle.build.rules import Kind
+from kata_bundle.core.arch import Arch
+from kata_bundle.core.resources import shipped
+from kata_bundle.manifest import load_catalog
+
+RULES = load_rules()
+CATALOG = load_catalog()[0]
+assert CATALOG is not None
+CELLS = CATALOG.component_map.cells()
+REAL = {"kernel", "qemu", "virtiofsd", "ovmf"}
+
+
+@pytest.mark.parametrize(("shim", "arch"), CELLS)
+def test_every_component_of_every_cell_can_be_made(shim, arch):
+    for component in CATALOG.component_map.components(shim, arch):
+        assert RULES[component].recipe(Arch(arch))
+
+
+def test_recipes_exist_exactly_where_components_do():
+    for name, rule in RULES.items():
+        assert list(rule.recipes) == [arch for arch in Arch if CATALOG.components[name].outputs.get(arch)], name
+
+
+@pytest.mark.parametrize("arch", [Arch.X86_64, Arch.AARCH64])
+def test_the_four_packaged_components_are_real_and_all_others_say_they_are_not(arch):
+    real = {name for name, rule in RULES.items() if arch in rule.recipes and rule.recipe(arch).kind is Kind.DEB}
+    assert real == REAL
+
+
+def test_every_rule_says_why_it_is_as_it_is():
+    assert all(len(recipe.notes.split()) > 3 for rule in RULES.values() for recipe in rule.recipes.values())
+
+
+def test_all_packages_are_pinned_and_all_pins_used():
+    lock = load_deb_lock()
+    used = {pin for name, rule in RULES.items() for arch in rule.recipes for pin in pins_of(rule, arch, lock)}
+    assert used == set(lock.pins)
+
+
+def test_neither_rules_nor_lock_name_a_host():
+    for path in shipped("buildrules").iterdir():
+        assert not re.search(r"://|\.(org|com|net|io)\b", path.read_text()), path
+
+
+def test_facts_are_what_the_catalog_says():
+    facts = facts_of(CATALOG, "shim-v2-go", Arch.S390X)
+    assert "bin/kata-runtime" in facts.outputs
+    assert [c.shim for c in facts.configs][:2] == ["qemu-coco-dev", "qemu-nvidia-cpu"]
