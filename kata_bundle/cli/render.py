@@ -50,13 +50,44 @@ def _width(text: str) -> int:
 
 
 def findings_text(report: Report) -> str:
-    """Return every finding as ``place: severity[code]: message`` with its hint."""
+    """Return every finding as ``path:line:column: severity[code]: message``, with the line it is about and its hint."""
     lines = []
     for finding in report:
-        lines.append(f"{finding.span}: {finding.severity}[{finding.code}]: {finding.message}")
+        span = finding.span
+        place = f"{span.path}:{span.line}:{span.column or 1}" if span.line else span.path
+        about = f"{span.key}: " if span.key else ""
+        lines.append(f"{place}: {finding.severity}[{finding.code}]: {about}{finding.message}")
+        source = report.source_line(span)
+        if source is not None:
+            lines += _excerpt(source, span.line, span.column, span.length)
         if finding.hint:
-            lines.append(f"  hint: {finding.hint}")
+            lines.append(f"hint: {finding.hint}")
     return "\n".join(lines)
+
+
+_EXCERPT_WIDTH = 120
+
+
+def _excerpt(source: str, line: int, column: int, length: int) -> list[str]:
+    """Return the source line and the marker under it, cut to a readable width around the column."""
+    before, marked = source[: column - 1], source[column - 1 : column - 1 + max(length, 1)] or " "
+    after = source[column - 1 + len(marked) :]
+    if len(before) > _EXCERPT_WIDTH // 2:
+        before = "…" + before[-_EXCERPT_WIDTH // 2 :]
+    if len(marked) > _EXCERPT_WIDTH:
+        marked, after = marked[:_EXCERPT_WIDTH] + "…", ""
+    room = max(_EXCERPT_WIDTH - len(before) - len(marked), 0)
+    if len(after) > room:
+        after = after[:room] + "…"
+    before, marked, after = _printable(before), _printable(marked), _printable(after)
+    number = f"{line:>5} | "
+    gap = " " * _width(before)
+    return [f"{number}{before}{marked}{after}".rstrip(), f"{' ' * (len(number) - 2)}| {gap}{'^' * max(_width(marked), 1)}"]
+
+
+def _printable(text: str) -> str:
+    """Return ``text`` with tabs as one space and everything that would move a terminal's cursor as a replacement character."""
+    return "".join(c if c.isprintable() else " " if c == "\t" else "\ufffd" for c in text)
 
 
 def layers_table(rows: Iterable[tuple[BundleLayer, Arch, Sequence[str]]]) -> str:

@@ -25,13 +25,14 @@ class Span:
     """A place in an input document.
 
     ``path`` is the file as the user named it, ``key`` the dotted key path inside it (empty for the whole document); ``line``
-    and ``column`` count from 1 and are 0 where they are not known.
+    and ``column`` count from 1 and are 0 where they are not known; ``length`` is how many characters of that line are meant.
     """
 
     path: str
     line: int = 0
     column: int = 0
     key: str = ""
+    length: int = 0
 
     def __str__(self) -> str:
         place = self.path
@@ -66,9 +67,10 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """An ordered collection of findings without repeats."""
+    """An ordered collection of findings without repeats, and the texts they are about."""
 
     _findings: set[Finding] = field(default_factory=set)
+    _sources: dict[str, str] = field(default_factory=dict)
 
     def add(self, finding: Finding) -> None:
         """Record ``finding``."""
@@ -77,6 +79,21 @@ class Report:
     def extend(self, findings: Iterable[Finding]) -> None:
         """Record all ``findings``."""
         self._findings.update(findings)
+
+    def remove(self, finding: Finding) -> None:
+        """Forget ``finding``."""
+        self._findings.discard(finding)
+
+    def add_source(self, path: str, text: str) -> None:
+        """Remember the text of the document that findings call ``path``, for :meth:`source_line`."""
+        self._sources[path] = text
+
+    def source_line(self, span: Span) -> str | None:
+        """Return the line that ``span`` is on, without its end; ``None`` where it is not known."""
+        if not span.line or span.path not in self._sources:
+            return None
+        lines = self._sources[span.path].split("\n")
+        return lines[span.line - 1].rstrip("\r") if span.line <= len(lines) else None
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(sorted(self._findings, key=lambda f: (f.span, f.code, f.message)))

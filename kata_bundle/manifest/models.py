@@ -7,13 +7,14 @@ Knows: names, types and spellings of keys and values, one document at a time. Mu
 from __future__ import annotations
 
 import datetime  # noqa: TC003 - pydantic reads the annotations
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from kata_bundle.core.arch import Arch
 
 __all__ = [
+    "PATTERNS",
     "ArchDocument",
     "ArchName",
     "ChartLayer",
@@ -28,18 +29,33 @@ __all__ = [
     "ShimsDocument",
 ]
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
+PATTERNS: dict[str, str] = {}
+"""Pattern to what it stands for in words, for findings."""
+
+
+def _text(pattern: str, words: str) -> Any:
+    """Return a field whose texts match ``pattern``, which ``words`` describe."""
+    PATTERNS[pattern] = words
+    return Field(pattern=pattern, description=words[:1].upper() + words[1:])
+
+
+Name: TypeAlias = Annotated[str, _text(r"^[a-z0-9][a-z0-9._-]{0,99}$", 'a name of lower-case letters, digits, ".", "_" and "-"')]
 """A shim, component or group: becomes part of file names, Kubernetes names and TOML keys."""
-Text = Annotated[str, Field(pattern=r"\S")]
-FilePath = Annotated[
+Text: TypeAlias = Annotated[str, _text(r"^\S(.*\S)?$", "a text without blanks around it")]
+_SEGMENT = r"[A-Za-z0-9_+{][A-Za-z0-9_.+{}-]*"
+FilePath: TypeAlias = Annotated[
     str,
-    Field(pattern=r"^(@[A-Z0-9_]+@|/?([A-Za-z0-9_+{][A-Za-z0-9_.+{}*-]*/)*([A-Za-z0-9_+{*][A-Za-z0-9_.+{}*-]*)?)$", min_length=1),
+    _text(
+        rf"^(@[A-Z0-9_]+@|/?({_SEGMENT}/)*({_SEGMENT}|\*|{_SEGMENT}/))$",
+        'a path below the prefix, or with a leading slash on the host, without ".." and doubled slashes',
+    ),
 ]
-"""Below the prefix, or on the host with a leading slash; a folder ends in a slash; or a placeholder in @signs."""
-Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Ki|Mi|Gi)$")]
-Cpu = Annotated[str, Field(pattern=r"^([1-9][0-9]*m|[0-9]+(\.[0-9]+)?)$")]
-LabelName = Annotated[str, Field(pattern=r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-Code = Annotated[str, Field(pattern=r"^KB[0-9]{3}$")]
+Memory: TypeAlias = Annotated[str, _text(r"^[1-9][0-9]{0,9}(Ki|Mi|Gi)$", "a quantity such as 320Mi")]
+Cpu: TypeAlias = Annotated[str, _text(r"^([1-9][0-9]{0,5}m|[0-9]{1,3}(\.[0-9]{1,3})?)$", "a quantity such as 250m or 1.0")]
+LabelName: TypeAlias = Annotated[
+    str, _text(r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "a Kubernetes label or resource name")
+]
+Code: TypeAlias = Annotated[str, _text(r"^KB[0-9]{3}$", "a finding's code such as KB204")]
 
 ArchName = Literal["x86_64", "aarch64", "s390x", "ppc64le"]
 FamilyName = Literal["go", "rust"]
@@ -62,14 +78,14 @@ ConfigKey = Literal[
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class _Versioned(_Strict):
     version: Literal[1]
 
 
-# ---- shim-components.json -------------------------------------------------------------------------------------------------------
+# ---- shim-components.json ----------------------------------------------------------------------------------------------------
 
 
 class ComponentMapDocument(_Strict):
@@ -79,7 +95,7 @@ class ComponentMapDocument(_Strict):
     shims: dict[Name, dict[ArchName, list[Name]]]
 
 
-# ---- shims.toml -----------------------------------------------------------------------------------------------------------------
+# ---- shims.toml --------------------------------------------------------------------------------------------------------------
 
 
 class ConfigValues(_Strict):
@@ -101,7 +117,7 @@ class ConfigValues(_Strict):
     sandbox_cgroup_only: bool | None = None
     static_sandbox_resource_mgmt: bool | None = None
     emptydir_mode: Literal["shared-fs", "block-plain", "block-encrypted"] | None = None
-    enable_annotations: list[Annotated[str, Field(pattern=r"^[a-z0-9_.*\[\]()|]+$")]] | None = None
+    enable_annotations: list[Annotated[str, _text(r"^[a-z0-9_.*\[\]()|]+$", "an annotation's name or pattern")]] | None = None
     unset: list[ConfigKey] = []
 
 
@@ -115,7 +131,7 @@ class ChartLayer(_Strict):
     """What the chart's values say about a shim."""
 
     enabled: Literal["follow-disableAll", "always", "never"] | None = None
-    snapshotter: Annotated[str, Field(pattern=r"^[a-z0-9-]*$")] | None = None
+    snapshotter: Annotated[str, _text(r"^[a-z0-9-]*$", "a snapshotter's name, or nothing")] | None = None
     force_guest_pull: bool | None = None
     crio_guest_pull: bool | None = None
     allowed_hypervisor_annotations: list[Text] | None = None
@@ -129,21 +145,21 @@ class FamilyEntry(_Strict):
     shim_binary: FilePath
     config_directory: FilePath
     template_directory: FilePath
-    config: ConfigLayer = ConfigLayer()
+    config: ConfigLayer = Field(default_factory=ConfigLayer)
 
 
 class HypervisorEntry(_Strict):
     """A hypervisor, named as in ``[hypervisor.<name>]``."""
 
-    binary: Annotated[str, Field(pattern=r"^(\{emulator\}|[a-z0-9-]+)$")] | None = None
+    binary: Annotated[str, _text(r"^(\{emulator\}|[a-z0-9-]+)$", "a program's name, or {emulator}")] | None = None
     built_in: bool = False
 
 
 class GroupEntry(_Strict):
     """Settings that several shims share."""
 
-    config: ConfigLayer = ConfigLayer()
-    chart: ChartLayer = ChartLayer()
+    config: ConfigLayer = Field(default_factory=ConfigLayer)
+    chart: ChartLayer = Field(default_factory=ChartLayer)
 
 
 class ShimEntry(_Strict):
@@ -158,10 +174,10 @@ class ShimEntry(_Strict):
     gpu: bool = False
     coco_dev: bool = False
     configured_on: list[ArchName] = []
-    profiles: list[Annotated[str, Field(pattern=r"^[a-z0-9-]+\.values\.yaml$")]] = []
+    profiles: list[Annotated[str, _text(r"^[a-z0-9-]+\.values\.yaml$", "the name of a values file")]] = []
     groups: list[Name] = []
-    config: ConfigLayer = ConfigLayer()
-    chart: ChartLayer = ChartLayer()
+    config: ConfigLayer = Field(default_factory=ConfigLayer)
+    chart: ChartLayer = Field(default_factory=ChartLayer)
 
 
 class ShimsDocument(_Versioned):
@@ -175,7 +191,7 @@ class ShimsDocument(_Versioned):
     shims: dict[Name, ShimEntry]
 
 
-# ---- components.toml ------------------------------------------------------------------------------------------------------------
+# ---- components.toml ---------------------------------------------------------------------------------------------------------
 
 
 class ComponentLayer(_Strict):
@@ -193,7 +209,7 @@ class ComponentLayer(_Strict):
     removal_job: Name | None = None
     removal_job_on: dict[ArchName, Name] | None = None
     untrusted_variant: bool | None = None
-    suffix: Annotated[str, Field(pattern=r"^-[a-z0-9 -]+$")] | None = None
+    suffix: Annotated[str, _text(r"^-[a-z0-9]([a-z0-9 -]*[a-z0-9])?$", "a hyphen and a name")] | None = None
     variant: Name | None = None
     measured: bool | None = None
     not_measured_on: list[ArchName] | None = None
@@ -245,7 +261,7 @@ class ComponentsDocument(_Versioned):
     components: dict[Name, ComponentEntry]
 
 
-# ---- runtimeclasses.toml --------------------------------------------------------------------------------------------------------
+# ---- runtimeclasses.toml -----------------------------------------------------------------------------------------------------
 
 
 class OverheadEntry(_Strict):
@@ -289,7 +305,7 @@ class DefaultClassEntry(_Strict):
 class RuntimeClassesDocument(_Versioned):
     """runtimeclasses.toml: overhead and scheduling of every RuntimeClass."""
 
-    name_prefix: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*-$")]
+    name_prefix: Annotated[str, _text(r"^[a-z0-9][a-z0-9-]*-$", "a name that ends in a hyphen")]
     variants: list[Name]
     node_selector: dict[LabelName, str]
     default_class: DefaultClassEntry
@@ -298,7 +314,7 @@ class RuntimeClassesDocument(_Versioned):
     classes: dict[Name, ClassEntry]
 
 
-# ---- arches/<arch>.toml and ignores.toml ----------------------------------------------------------------------------------------
+# ---- arches/<arch>.toml and ignores.toml -------------------------------------------------------------------------------------
 
 
 class ArchDocument(_Versioned):

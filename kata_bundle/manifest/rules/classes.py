@@ -1,0 +1,39 @@
+"""Rules about RuntimeClasses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kata_bundle.manifest.rules.registry import Problem, rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kata_bundle.manifest.context import Manifests
+
+__all__ = ["classes_of_aliases", "shims_without_classes"]
+
+
+@rule("KB222", "a shim without a RuntimeClass")
+def shims_without_classes(manifests: Manifests) -> Iterator[Problem]:
+    """A complete shim has no entry in runtimeclasses.toml.
+
+    The chart renders no class for such a shim and says nothing, so that no pod can use it.
+    """
+    shims = manifests.shims
+    classes = manifests.runtime_classes.model.classes
+    for name, shim in shims.model.shims.items():
+        if shim.status == "active" and name not in classes:
+            message = f'shim "{name}" has no RuntimeClass in {manifests.runtime_classes.document.path}'
+            yield Problem(document=shims.document, key=("shims", name), message=message, of_key=True)
+
+
+@rule("KB223", "a RuntimeClass of an alias")
+def classes_of_aliases(manifests: Manifests) -> Iterator[Problem]:
+    """runtimeclasses.toml has an entry for an alias, which has the class of the shim it stands for."""
+    document, model = manifests.runtime_classes.document, manifests.runtime_classes.model
+    shims = manifests.shims.model.shims
+    for name in model.classes:
+        if name in shims and shims[name].status == "alias":
+            message = f'shim "{name}" is an alias, so it has no RuntimeClass'
+            yield Problem(document=document, key=("classes", name), message=message, of_key=True)

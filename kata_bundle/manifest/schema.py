@@ -1,0 +1,82 @@
+"""JSON Schemas (2020-12) of the manifest documents, made from the models.
+
+The files in ``schemas/`` are for editors and other programs; ours validate with the models. A test compares both and checks the
+shipped manifests against the files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kata_bundle.core.canonical import dumps_pretty
+from kata_bundle.manifest import models
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
+__all__ = ["DIALECT", "SCHEMAS", "drift", "file_name", "render_schema", "write_schemas"]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+SCHEMAS: dict[str, type[BaseModel]] = {
+    "arch": models.ArchDocument,
+    "components": models.ComponentsDocument,
+    "ignores": models.IgnoresDocument,
+    "runtimeclasses": models.RuntimeClassesDocument,
+    "shim-components": models.ComponentMapDocument,
+    "shims": models.ShimsDocument,
+}
+"""Schema name to model."""
+
+
+def file_name(name: str) -> str:
+    """Return the file of schema ``name``."""
+    return f"{name}.schema.json"
+
+
+def render_schema(name: str) -> str:
+    """Return the text of schema ``name``."""
+    schema = _plain(SCHEMAS[name].model_json_schema(mode="validation"))
+    return dumps_pretty({"$schema": DIALECT, "$id": f"urn:kata-bundle:schema:{name}:1", **schema})
+
+
+def _plain(schema: Any) -> Any:
+    """Return ``schema`` without what models need and documents do not have: null for an absent key, and titles."""
+    if isinstance(schema, list):
+        return [_plain(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key == "title" and isinstance(value, str):
+            continue
+        if key == "default" and value is None:
+            continue
+        if key == "anyOf" and {"type": "null"} in value:
+            options = [option for option in value if option != {"type": "null"}]
+            result |= _plain(options[0]) if len(options) == 1 else {"anyOf": _plain(options)}
+        else:
+            # The names in "properties" and "$defs" are data, even if one is "title" or "default".
+            result[key] = {k: _plain(v) for k, v in value.items()} if key in {"properties", "$defs"} else _plain(value)
+    return result
+
+
+def drift(folder: Path) -> tuple[str, ...]:
+    """Return the files of ``folder`` that are missing, differ from what the models give, or belong to no model."""
+    expected = {file_name(name): render_schema(name) for name in SCHEMAS}
+    found = {path.name: path for path in folder.glob("*.schema.json")} if folder.is_dir() else {}
+    wrong = [name for name, text in expected.items() if name not in found or found[name].read_text(encoding="utf-8") != text]
+    return tuple(sorted({*wrong, *(name for name in found if name not in expected)}))
+
+
+def write_schemas(folder: Path) -> tuple[str, ...]:
+    """Write every schema file that differs into ``folder`` and return their names."""
+    from kata_bundle.core.fsops import write_atomic
+
+    folder.mkdir(parents=True, exist_ok=True)
+    changed = [name for name in SCHEMAS if file_name(name) in drift(folder)]
+    for name in changed:
+        write_atomic(folder / file_name(name), render_schema(name).encode())
+    return tuple(file_name(name) for name in changed)
