@@ -56,9 +56,7 @@ class FrameWalker:
         if data:
             self._follow(data)
         elif size != 0 and not (self._at_boundary and self.frame_count and not self._skip and not self._header):
-            raise self._error(
-                "ends inside a zstd frame: it is truncated" if self.frame_count else "is too short to be a zstd stream"
-            )
+            raise self._error("truncated inside a zstd frame" if self.frame_count else "too short to be a zstd stream")
         return data
 
     def _follow(self, data: bytes) -> None:
@@ -88,14 +86,12 @@ class FrameWalker:
             elif magic == _MAGIC:
                 yield from self._walk_data_frame()
             else:
-                raise self._error(
-                    "is no zstd stream" if self.frame_count == 1 else "has bytes that are no zstd frame after its frames"
-                )
+                raise self._error("no zstd stream" if self.frame_count == 1 else "bytes that are no zstd frame follow the frames")
 
     def _walk_data_frame(self) -> Generator[int, bytes, None]:
         descriptor = (yield 1)[0]
         if descriptor & _RESERVED_FLAG:
-            msg = "has a zstd frame of an unknown format"
+            msg = "a zstd frame of an unknown format"
             raise self._error(msg)
         single_segment = bool(descriptor & _SINGLE_SEGMENT_FLAG)
         size_width = (1 if single_segment else 0, 2, 4, 8)[descriptor >> 6]
@@ -103,30 +99,30 @@ class FrameWalker:
             window = (yield 1)[0]
             base = 1 << (10 + (window >> 3))
             if base + (base >> 3) * (window & 7) > MAX_WINDOW:
-                msg = f"needs a zstd window over {MAX_WINDOW >> 20} MiB"
+                msg = f"a zstd frame with a window over {MAX_WINDOW >> 20} MiB"
                 raise self._error(msg)
         if descriptor & 3:
-            msg = "needs a zstd dictionary"
+            msg = "a zstd frame that needs a dictionary"
             raise self._error(msg)
         if size_width:
             size = int.from_bytes((yield size_width), "little") + (256 if size_width == 2 else 0)
             if single_segment and size > MAX_WINDOW:
-                msg = f"needs a zstd window over {MAX_WINDOW >> 20} MiB"
+                msg = f"a zstd frame with a window over {MAX_WINDOW >> 20} MiB"
                 raise self._error(msg)
             self._declared_left -= size
             if self._declared_left < 0:
-                msg = f"declares more unpacked bytes than the {self._limit} allowed"
+                msg = f"more unpacked bytes declared than the {self._limit} allowed"
                 raise self._error(msg)
         last = False
         while not last:
             block = int.from_bytes((yield 3), "little")
             last, kind, size = bool(block & 1), block >> 1 & 3, block >> 3
             if kind == _RESERVED_BLOCK:
-                msg = "has a corrupt zstd block"
+                msg = "a corrupt zstd block"
                 raise self._error(msg)
             self._skip = 1 if kind == _RLE_BLOCK else size
         if descriptor & _CHECKSUM_FLAG:
             yield 4
 
     def _error(self, text: str) -> ArchiveError:
-        return ArchiveError(f"{self._what} {text}")
+        return ArchiveError(f"{self._what}: {text}")

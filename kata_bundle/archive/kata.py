@@ -28,7 +28,7 @@ from kata_bundle.archive.tarheader import Kind
 from kata_bundle.archive.tarreader import DEFAULT_LIMITS, Limits, Member, TarReader
 from kata_bundle.core.digest import Digest
 from kata_bundle.core.errors import ArchiveError, IntegrityError
-from kata_bundle.core.relpath import MAX_PATH, RelPath, os_bytes, parse_relpath
+from kata_bundle.core.relpath import MAX_PATH, RelPath, os_bytes, parse_relpath, quoted
 from kata_bundle.core.tree import Directory, Entry, File, Hardlink, Symlink, Tree
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from kata_bundle.core.streams import Readable
 
-__all__ = ["PREFIX", "KataEntry", "KataReader", "iter_kata_entries", "rewrite_target"]
+__all__ = ["PREFIX", "KataEntry", "KataReader", "check_symlink", "iter_kata_entries", "rewrite_target"]
 
 PREFIX: Final = "opt/kata"
 """Where components lie in an archive, and by default on a node."""
@@ -82,15 +82,12 @@ class KataReader:
                 continue
             if len(parts) == 2:
                 if member.kind is not Kind.DIRECTORY:
-                    self._tar.fail(f"is a {member.kind.value}, expected the directory that holds everything else")
+                    self._tar.fail(f"a {member.kind.value}, expected the directory that holds everything else")
                 continue
             try:
-                path = parse_relpath("/".join(parts[2:]))
-                entry = self._accept(path, member)
-            except _RefusedError as error:
-                self._tar.fail(str(error))
+                entry = self._accept(parse_relpath("/".join(parts[2:])), member)
             except ArchiveError as error:
-                self._tar.fail(f"has a name that is not allowed: {error}")
+                self._tar.fail(str(error))
             yield entry
             for _ in self._content:
                 pass
@@ -118,8 +115,8 @@ class KataReader:
         if known is None:
             self._charge(path)
         elif isinstance(known, Directory) != is_directory:
-            msg = f"is a {member.kind.value} after {_kind_of(known)} of the same name"
-            raise _RefusedError(msg)
+            msg = f"a {member.kind.value} after {_kind_of(known)} of the same name"
+            raise ArchiveError(msg)
         mode = member.mode & 0o777
         target = ""
         self._content = iter(())
@@ -132,19 +129,19 @@ class KataReader:
                 self._content = file.hashed(self._tar.chunks())
             case Kind.SYMLINK:
                 target = member.target
-                _check_symlink(path, target)
+                check_symlink(path, target)
                 self._charge(target)
                 self._found[path] = Symlink(target=target)
             case Kind.HARDLINK:
                 target = _hard_link_target(member.target)
                 shared = self._found.get(RelPath(target))
                 if target == path or not isinstance(shared, _File):
-                    msg = f'is a hard link to "{member.target}", expected a regular file earlier in the archive'
-                    raise _RefusedError(msg)
+                    msg = f"a hard link to {quoted(member.target)}, expected a regular file that came earlier in the archive"
+                    raise ArchiveError(msg)
                 self._found[path] = shared
             case Kind.DEVICE | Kind.FIFO:
-                msg = f"is a {member.kind.value}, which no component has"
-                raise _RefusedError(msg)
+                msg = f"a {member.kind.value}, which no component has"
+                raise ArchiveError(msg)
         return KataEntry(
             path=path, kind=member.kind, mode=mode, size_bytes=member.size_bytes, mtime_ns=member.mtime_ns, target=target
         )
@@ -159,8 +156,8 @@ class KataReader:
             if isinstance(found, Directory):
                 break
             if found is not None:
-                msg = f'lies below "{parent}", which is {_kind_of(found)}'
-                raise _RefusedError(msg)
+                msg = f"below {quoted(parent)}, which is {_kind_of(found)}"
+                raise ArchiveError(msg)
             missing.append(parent)
             end = path.rfind("/", 0, end)
         for parent in reversed(missing):
@@ -170,8 +167,8 @@ class KataReader:
     def _charge(self, name: str) -> None:
         self._names_left -= len(name)
         if self._names_left < 0 or len(self._found) >= self._limits.max_members:
-            msg = "makes the tree larger than allowed: too many entries or too long names"
-            raise _RefusedError(msg)
+            msg = "the tree gets too large: too many entries or too long names"
+            raise ArchiveError(msg)
 
 
 def iter_kata_entries(stream: Readable, *, what: str, limits: Limits = DEFAULT_LIMITS) -> KataReader:
@@ -179,14 +176,36 @@ def iter_kata_entries(stream: Readable, *, what: str, limits: Limits = DEFAULT_L
     return KataReader(stream, what=what, limits=limits)
 
 
+def check_symlink(path: RelPath, target: str) -> None:
+    """Raise :class:`ArchiveError` unless the symbolic link ``target`` may stand at ``path``; see the module for the rules."""
+    if not target:
+        msg = "a symbolic link without a target"
+        raise ArchiveError(msg)
+    if "\0" in target:
+        msg = "a symbolic link with a NUL byte in its target"
+        raise ArchiveError(msg)
+    if len(os_bytes(target)) > MAX_PATH:
+        msg = f"a symbolic link with a target of more than {MAX_PATH} bytes"
+        raise ArchiveError(msg)
+    if target.startswith("/"):
+        if ".." in (_below_prefix(target) or ()):
+            msg = f'a symbolic link to {quoted(target)}, which has ".." below /{PREFIX}'
+            raise ArchiveError(msg)
+        return
+    parts = [part for part in target.split("/") if part not in {"", "."}]
+    up = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
+    if up > path.count("/"):
+        msg = f"a symbolic link that leaves the tree: {quoted(target)}"
+        raise ArchiveError(msg)
+    if ".." in parts[up:]:
+        msg = f'a symbolic link to {quoted(target)}, which has ".." after a name'
+        raise ArchiveError(msg)
+
+
 def rewrite_target(target: str, dest: str) -> str:
     """Return symbolic link ``target`` for a tree installed at ``dest``: what is below ``/opt/kata`` moves along."""
     rest = _below_prefix(target) if dest != "/" + PREFIX else None
     return target if rest is None else "/".join([dest, *rest])
-
-
-class _RefusedError(Exception):
-    """The member breaks a rule; the text says how."""
 
 
 class _File:
@@ -223,37 +242,15 @@ def _below_prefix(target: str) -> list[str] | None:
     return parts[2:] if target.startswith("/") and parts[:2] == _PREFIX_PARTS else None
 
 
-def _check_symlink(path: RelPath, target: str) -> None:
-    if not target:
-        msg = "is a symbolic link without a target"
-        raise _RefusedError(msg)
-    if len(os_bytes(target)) > MAX_PATH:
-        msg = f"has a target of more than {MAX_PATH} bytes"
-        raise _RefusedError(msg)
-    if target.startswith("/"):
-        if ".." in (_below_prefix(target) or ()):
-            msg = f'points to "{target}", which has ".." below /{PREFIX}'
-            raise _RefusedError(msg)
-        return
-    parts = [part for part in target.split("/") if part not in {"", "."}]
-    up = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
-    if up > path.count("/"):
-        msg = f'points outside the tree: "{target}"'
-        raise _RefusedError(msg)
-    if ".." in parts[up:]:
-        msg = f'points to "{target}", which has ".." after a name'
-        raise _RefusedError(msg)
-
-
 def _hard_link_target(target: str) -> RelPath:
     parts = [part for part in target.split("/") if part not in {"", "."}]
     if parts[:2] == _PREFIX_PARTS:
         parts = parts[2:]
     elif target.startswith("/"):
-        msg = f'is a hard link to "{target}", which is outside the tree'
-        raise _RefusedError(msg)
+        msg = f"a hard link to {quoted(target)}, which is outside the tree"
+        raise ArchiveError(msg)
     try:
         return parse_relpath("/".join(parts))
     except ArchiveError as error:
-        msg = f"is a hard link with a target that is not allowed: {error}"
-        raise _RefusedError(msg) from None
+        msg = f"a hard link whose target is not allowed: {error}"
+        raise ArchiveError(msg) from None

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
 from kata_bundle.archive.directories import Directories
-from kata_bundle.archive.kata import PREFIX, iter_kata_entries, rewrite_target
+from kata_bundle.archive.kata import PREFIX, check_symlink, iter_kata_entries, rewrite_target
 from kata_bundle.archive.placer import Placer
 from kata_bundle.archive.streams import Source, open_source, size_left
 from kata_bundle.archive.tarheader import Kind
@@ -22,9 +22,9 @@ from kata_bundle.archive.tarreader import DEFAULT_LIMITS, Limits
 from kata_bundle.archive.tarwriter import tar_size, write_tar
 from kata_bundle.archive.zstd import Recipe, open_compressor, open_decompressor
 from kata_bundle.core.digest import CHUNK_SIZE, Digest, HashingReader, HashingWriter
-from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.errors import ArchiveError, IntegrityError
 from kata_bundle.core.events import NO_PROGRESS, Progress
-from kata_bundle.core.relpath import RelPath
+from kata_bundle.core.relpath import RelPath, quoted
 from kata_bundle.core.tree import Directory, Entry, File, Hardlink, Symlink, Tree
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Extracted:
 
     tree: Tree
     installed: Tree
+    left_out: int
+    """Members that are not below ``opt/kata``."""
 
 
 def pack_layer(
@@ -72,8 +74,16 @@ def pack_layer(
     """Write ``tree`` to ``sink`` as a packed layer and return its identities.
 
     ``open_file`` opens a file's content by digest; ``mtime`` is every member's time in seconds since 1970. Equal arguments give
-    equal bytes; ``threads`` does not change them. Raises :class:`IntegrityError` when a content is not what its digest says.
+    equal bytes; ``threads`` does not change them. Raises :class:`IntegrityError` when a content is not what its digest says, or
+    the tree has what an archive may not have: set-id or sticky bits, links that leave the tree.
     """
+    for path, entry in tree.entries.items():
+        if isinstance(entry, Symlink):
+            try:
+                check_symlink(path, entry.target)
+            except ArchiveError as error:
+                msg = f"{quoted(path)} cannot be packed: {error}"
+                raise ArchiveError(msg) from None
     size = tar_size(tree.entries.items(), mtime=mtime)
     packed = HashingWriter(sink)
     task = f"pack {tree.digest[:19]}"
@@ -162,14 +172,20 @@ def extract_layer(
     if expected_tree is not None and tree.digest != expected_tree:
         msg = f"{what} holds the tree {tree.digest}, expected {expected_tree}"
         raise IntegrityError(msg)
-    return Extracted(tree=tree, installed=_with_links_for(tree, dest))
+    return Extracted(tree=tree, installed=_with_links_for(tree, dest), left_out=reader.left_out)
 
 
-def read_tree(directory: Path, *, on_progress: Callable[[int], None] | None = None) -> Tree:
+def read_tree(
+    directory: Path,
+    *,
+    on_progress: Callable[[int], None] | None = None,
+    on_special: Callable[[RelPath], None] | None = None,
+) -> Tree:
     """Return the content of ``directory``, every byte hashed, no link followed; modes with all twelve bits.
 
-    Names of one file below ``directory`` become hard links. ``on_progress`` is told of every number of bytes read. Raises
-    :class:`IntegrityError` listing what is neither file, directory nor symbolic link, and ``OSError``.
+    Names of one file below ``directory`` become hard links. ``on_progress`` is told of every number of bytes read. What is
+    neither file, directory nor symbolic link is told to ``on_special``; without it :class:`IntegrityError` lists them. Raises
+    ``OSError``.
     """
     entries: dict[RelPath, Entry] = {}
     inodes: dict[tuple[int, int], RelPath] = {}
@@ -193,14 +209,14 @@ def read_tree(directory: Path, *, on_progress: Callable[[int], None] | None = No
                     target = os.readlink(name, dir_fd=descriptor)
                     entries[path] = Symlink(target=target.decode("utf-8", "surrogateescape"))
                 elif not stat.S_ISREG(found.st_mode):
-                    special.append(path)
+                    (on_special or special.append)(path)
                 elif (first := inodes.setdefault((found.st_dev, found.st_ino), path)) != path:
                     entries[path] = Hardlink(target=first)
                 else:
                     digest, size = _digest_file(name, descriptor, on_progress)
                     entries[path] = File(mode=mode, size_bytes=size, digest=digest)
     if special:
-        shown = ", ".join(f'"{path}"' for path in special[:10]) + (", ..." if len(special) > 10 else "")
+        shown = ", ".join(quoted(path) for path in special[:10]) + (", ..." if len(special) > 10 else "")
         msg = f"{directory} has {len(special)} entries that are no file, directory or symbolic link: {shown}"
         raise IntegrityError(msg)
     return Tree.of(entries)
@@ -253,7 +269,7 @@ def _with_links_for(tree: Tree, dest: str) -> Tree:
 
 
 def _digest_file(name: bytes, directory: int, on_progress: Callable[[int], None] | None) -> tuple[Digest, int]:
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     with open(descriptor, "rb", buffering=0) as stream:
         reader = HashingReader(cast("BinaryIO", stream))
         while chunk := reader.read(CHUNK_SIZE):

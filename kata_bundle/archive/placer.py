@@ -63,11 +63,12 @@ class Placer:
         with self._replacing(path, "write") as (directory, temporary):
             descriptor = os.open(temporary, _NEW_FILE, 0o600, dir_fd=directory)
             try:
-                size = 0
+                size = written = 0
                 for chunk in chunks:
-                    _write(descriptor, chunk, size)
+                    written = _write(descriptor, chunk, size) or written
                     size += len(chunk)
-                os.ftruncate(descriptor, size)
+                if written != size:
+                    os.ftruncate(descriptor, size)  # the file ends with a hole
                 os.fchmod(descriptor, mode)
                 os.utime(descriptor, ns=(mtime_ns, mtime_ns))
             finally:
@@ -86,6 +87,9 @@ class Placer:
             with self._replacing(path, "link") as (directory, temporary):
                 name = os_bytes(source.rpartition("/")[2])
                 os.link(name, temporary, src_dir_fd=source_directory, dst_dir_fd=directory, follow_symlinks=False)
+            # Renaming one name of a file to another name of the same file does nothing.
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=self._enter(_parent(path)))
         finally:
             os.close(source_directory)
 
@@ -113,13 +117,17 @@ class Placer:
             except IsADirectoryError:
                 aside = self._temporary_name()
                 os.rename(name, aside, src_dir_fd=directory, dst_dir_fd=directory)
-                os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+                try:
+                    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+                except BaseException:
+                    os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=directory)
+                    raise
                 shutil.rmtree(aside, dir_fd=directory)
                 self._directories.forget()
-        finally:
-            # Renaming one name of a file to another name of it does nothing, so the temporary one may be left even then.
-            with suppress(FileNotFoundError):
+        except BaseException:
+            with suppress(OSError):
                 os.unlink(temporary, dir_fd=directory)
+            raise
 
     def _enter(self, path: str) -> int:
         """Return a descriptor of directory ``path``, making it and its parents where they are missing."""
@@ -162,19 +170,22 @@ def _parent(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _write(descriptor: int, chunk: bytes, offset: int) -> None:
-    """Write ``chunk`` at ``offset``, leaving out aligned runs of zeros."""
+def _write(descriptor: int, chunk: bytes, offset: int) -> int:
+    """Write ``chunk`` at ``offset``, leaving out aligned runs of zeros; return where the last byte written ends, 0 for none."""
     view = memoryview(chunk)
-    start = 0
+    start = end = 0
     for position in range(0, len(chunk), _HOLE):
         if chunk.startswith(_ZEROS, position):
-            _write_all(descriptor, view[start:position], offset + start)
+            end = _write_all(descriptor, view[start:position], offset + start) or end
             start = position + _HOLE
-    _write_all(descriptor, view[start:], offset + start)
+    return _write_all(descriptor, view[start:], offset + start) or end
 
 
-def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
+def _write_all(descriptor: int, data: memoryview, offset: int) -> int:
+    """Write ``data`` at ``offset``; return where it ends, 0 for no data."""
+    end = offset + len(data) if data else 0
     while data:
         count = os.pwrite(descriptor, data, offset)
         data = data[count:]
         offset += count
+    return end

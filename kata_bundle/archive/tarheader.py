@@ -89,8 +89,8 @@ class Header:
         """What the member is. Raises :class:`HeaderError` for a type that is not understood."""
         kind = _KINDS.get(self.typeflag)
         if kind is None:
-            flag = self.typeflag.decode("ascii", "backslashreplace")
-            msg = f"is {'a sparse file' if flag == 'S' else f'of type {flag!r}'}, which is not supported"
+            named = "a sparse file" if self.typeflag == b"S" else f"member type {repr(self.typeflag)[1:]}"
+            msg = f"{named}, which is not supported"
             raise HeaderError(msg)
         return kind
 

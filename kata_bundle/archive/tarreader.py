@@ -29,6 +29,7 @@ from kata_bundle.archive.tarheader import (
     parse_pax_time_ns,
 )
 from kata_bundle.core.errors import ArchiveError
+from kata_bundle.core.relpath import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_LIMITS", "Limits", "Member", "TarReader"]
 
 _EXTENDED: Final = frozenset((b"x", b"L", b"K"))
-_SHOWN_NAME: Final = 160
 _SPARSE: Final = (b"GNU.sparse.", b"SCHILY.realsize", b"SUN.holesdata")
 
 
@@ -91,7 +91,7 @@ class TarReader:
         while (block := self._read(BLOCK)) != ZERO_BLOCK:
             count += 1
             if count > self._limits.max_members:
-                self.fail(f"is one more than the {self._limits.max_members} members allowed")
+                self.fail(f"more than the {self._limits.max_members} members allowed")
             try:
                 header = parse_header(block)
                 self._name = _decode(header.name)
@@ -110,7 +110,7 @@ class TarReader:
                 pass
             self._read(self._padding)
         if extended.seen:
-            self.fail("is an extended header without a member")
+            self.fail("an extended header without a member")
         self._name = ""
         self._read_end()
 
@@ -122,10 +122,8 @@ class TarReader:
             yield chunk
 
     def fail(self, reason: str) -> NoReturn:
-        """Raise :class:`ArchiveError` saying that the current member is, or has, ``reason``."""
-        shown = self._name if len(self._name) <= _SHOWN_NAME else self._name[:_SHOWN_NAME] + "..."
-        subject = f"member {ascii(shown)[1:-1]!r}" if ascii(shown)[1:-1] != shown else f'member "{shown}"'
-        msg = f"{self._what}: {subject} {reason}" if self._name else f"{self._what} {reason}"
+        """Raise :class:`ArchiveError` with ``reason`` as what is to be said of the current member."""
+        msg = f"{self._what}: member {quoted(self._name)}: {reason}" if self._name else f"{self._what}: {reason}"
         raise ArchiveError(msg)
 
     def _read(self, size: int) -> bytes:
@@ -135,7 +133,7 @@ class TarReader:
             more = self._stream.read(size - len(data))
             if not more:
                 self._name = ""
-                self.fail("ends before the end-of-archive blocks: it is truncated")
+                self.fail("truncated: it ends before the end-of-archive blocks")
             data += more
         return data
 
@@ -143,7 +141,7 @@ class TarReader:
         """Return the content of an extended header."""
         self._names_left -= header.size_bytes
         if self._names_left < 0:
-            msg = f"needs more than the {self._limits.max_name_bytes} bytes of extended headers allowed"
+            msg = f"more than the {self._limits.max_name_bytes} bytes of extended headers allowed"
             raise HeaderError(msg)
         return self._read(-(-header.size_bytes // BLOCK) * BLOCK)[: header.size_bytes]
 
@@ -151,7 +149,7 @@ class TarReader:
         _refuse_sparse(records)
         for keyword in (b"path", b"linkpath", b"size"):
             if keyword in records:
-                msg = f"sets one {keyword.decode()} for all members"
+                msg = f"a global header that sets one {keyword.decode()} for all members"
                 raise HeaderError(msg)
         if b"mtime" in records:
             self._global_mtime_ns = parse_pax_time_ns(records[b"mtime"])
@@ -164,18 +162,18 @@ class TarReader:
         target = records.get(b"linkpath", header.target)
         size = parse_pax_size(records[b"size"]) if b"size" in records else header.size_bytes
         if not name:
-            msg = "has no name"
+            msg = "a member without a name"
             raise HeaderError(msg)
         if b"\0" in name or b"\0" in target:
-            msg = "has a NUL byte in its name or target"
+            msg = "a NUL byte in the name or target"
             raise HeaderError(msg)
         if kind is Kind.FILE and name.endswith(b"/"):
             kind = Kind.DIRECTORY  # V7 had no other way to say it
         if size and kind is not Kind.FILE:
-            msg = f"is a {kind.value} with content"
+            msg = f"a {kind.value} with content"
             raise HeaderError(msg)
         if size > self._limits.max_unpacked_bytes:
-            msg = f"has {size} bytes, more than the {self._limits.max_unpacked_bytes} allowed"
+            msg = f"a size of {size} bytes, more than the {self._limits.max_unpacked_bytes} allowed"
             raise HeaderError(msg)
         mtime_ns = header.mtime_s * 10**9 if self._global_mtime_ns is None else self._global_mtime_ns
         if b"mtime" in records:
@@ -192,10 +190,10 @@ class TarReader:
 
     def _read_end(self) -> None:
         if self._read(BLOCK) != ZERO_BLOCK:
-            self.fail("has one end-of-archive block, expected two")
+            self.fail("one end-of-archive block, expected two")
         while rest := self._stream.read(COPY_SIZE):
             if rest.count(0) != len(rest):
-                self.fail("has data after the end-of-archive blocks")
+                self.fail("data after the end-of-archive blocks")
 
 
 class _Extended:
@@ -207,7 +205,7 @@ class _Extended:
 
     def add(self, typeflag: bytes, data: bytes) -> None:
         if typeflag in self.seen:
-            msg = "is the second extended header of its type for one member"
+            msg = "two extended headers of one type for one member"
             raise HeaderError(msg)
         self.seen.add(typeflag)
         if typeflag == b"x":
@@ -216,14 +214,14 @@ class _Extended:
             # GNU writes the name with one NUL after it; others leave that out.
             records = {b"path" if typeflag == b"L" else b"linkpath": data.removesuffix(b"\0")}
         if self.records.keys() & records.keys():
-            msg = "repeats what another extended header says"
+            msg = "two extended headers that say the same thing"
             raise HeaderError(msg)
         self.records |= records
 
 
 def _refuse_sparse(records: dict[bytes, bytes]) -> None:
     if any(keyword.startswith(_SPARSE) for keyword in records):
-        msg = "is a sparse file, which is not supported"
+        msg = "a sparse file, which is not supported"
         raise HeaderError(msg)
 
 

@@ -78,9 +78,11 @@ def open_compressor(sink: Writable, recipe: Recipe, size_bytes: int, *, threads:
         msg = "a compressor needs at least one thread"
         raise ValueError(msg)
     compressor = zstandard.ZstdCompressor(level=recipe.level, threads=threads, write_checksum=True, write_content_size=True)
+    writer = compressor.stream_writer(cast("BinaryIO", sink), size=size_bytes, closefd=False)
     try:
-        with compressor.stream_writer(cast("BinaryIO", sink), size=size_bytes, closefd=False) as writer:
-            yield writer
+        yield writer
+        # Not in a ``with``: closing after an error in the body would report a wrong length instead of that error.
+        writer.flush(zstandard.FLUSH_FRAME)
     except zstandard.ZstdError as error:
         msg = f"compression did not get the {size_bytes} bytes it was promised: {error}"
         raise IntegrityError(msg) from None
@@ -117,10 +119,10 @@ class _Decoder(io.RawIOBase):
         try:
             count = self._reader.readinto(buffer)
         except self._corrupt as error:
-            msg = f"{self._what} is corrupt: {error}"
+            msg = f"{self._what}: corrupt: {error}"
             raise ArchiveError(msg) from None
         self._left -= count
         if self._left < 0:
-            msg = f"{self._what} unpacks to more than the {self._limit} bytes allowed"
+            msg = f"{self._what}: unpacks to more than the {self._limit} bytes allowed"
             raise ArchiveError(msg, hint="it may be a decompression bomb")
         return count

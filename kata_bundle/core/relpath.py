@@ -9,7 +9,7 @@ from typing import NewType
 
 from kata_bundle.core.errors import ArchiveError
 
-__all__ = ["MAX_NAME", "MAX_PATH", "RelPath", "parents", "parse_relpath", "resolve_link"]
+__all__ = ["MAX_NAME", "MAX_PATH", "RelPath", "os_bytes", "parents", "parse_relpath", "quoted", "resolve_link"]
 
 RelPath = NewType("RelPath", str)
 """A checked relative path: ``/``-separated, no empty, ``.`` or ``..`` part, no NUL. Never empty."""
@@ -18,6 +18,7 @@ MAX_PATH = 4095
 """Longest path in bytes that Linux takes (``PATH_MAX`` less the terminating NUL)."""
 MAX_NAME = 255
 """Longest single name in bytes (``NAME_MAX``)."""
+_SHOWN = 160
 
 
 def parse_relpath(text: str) -> RelPath:
@@ -25,7 +26,7 @@ def parse_relpath(text: str) -> RelPath:
 
     Refused: absolute paths, ``..``, NUL, the empty path, parts over 255 bytes and paths over 4,095 bytes.
     """
-    shown = repr(text if len(text) <= 80 else text[:77] + "...")
+    shown = quoted(text)
     if "\0" in text:
         msg = f"path {shown} contains a NUL byte"
         raise ArchiveError(msg)
@@ -40,10 +41,17 @@ def parse_relpath(text: str) -> RelPath:
         msg = f'path {shown} contains ".."'
         raise ArchiveError(msg)
     path = "/".join(parts)
-    if len(os_bytes(path)) > MAX_PATH or any(len(os_bytes(part)) > MAX_NAME for part in parts):
+    size = len(os_bytes(path))
+    if size > MAX_NAME and (size > MAX_PATH or any(len(os_bytes(part)) > MAX_NAME for part in parts)):
         msg = f"path {shown} is longer than Linux allows ({MAX_NAME} bytes a name, {MAX_PATH} a path)"
         raise ArchiveError(msg)
     return RelPath(path)
+
+
+def quoted(text: str) -> str:
+    """Return a name from a stranger as messages show it: in double quotes, at most 160 characters, unprintable ones escaped."""
+    short = text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+    return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in short) + '"'
 
 
 def os_bytes(text: str) -> bytes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from kata_bundle.core import canonical
 from kata_bundle.core.digest import Digest, digest_bytes, parse_digest
 from kata_bundle.core.errors import IntegrityError
-from kata_bundle.core.relpath import RelPath, os_bytes, parents, parse_relpath
+from kata_bundle.core.relpath import RelPath, os_bytes, parse_relpath
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -82,11 +82,17 @@ class Tree:
         """
         full: dict[RelPath, Entry] = dict(entries)
         for path in entries:
-            for parent in parents(path):
-                kind = full.setdefault(parent, Directory())
-                if not isinstance(kind, Directory):
+            end = path.rfind("/")
+            while end > 0:
+                parent = RelPath(path[:end])
+                kind = full.get(parent)
+                if isinstance(kind, Directory):
+                    break  # its own parents were or will be looked at; all of them again costs minutes for hostile depths
+                if kind is not None:
                     msg = f'"{path}" lies below "{parent}", which is a {type(kind).__name__.lower()}'
                     raise IntegrityError(msg)
+                full[parent] = Directory()
+                end = path.rfind("/", 0, end)
         groups: dict[RelPath, list[RelPath]] = {}
         for path, entry in full.items():
             if isinstance(entry, Hardlink):
