@@ -23,8 +23,8 @@ __all__ = ["facts_path", "is_current", "node_facts", "render_node_facts", "write
 def node_facts(catalog: Catalog) -> dict[str, Any]:
     """Return the document: per architecture the defaults, per shim that the installer accepts what it needs to place it.
 
-    ``hypervisor_binary`` is ``None`` for QEMU, whose program is named by architecture and artifact, and where there is none;
-    ``overhead`` is ``None`` without a RuntimeClass.
+    ``arches`` are those where the component map has a row; ``hypervisor_binary`` is ``None`` for QEMU, whose program is named by
+    architecture and artifact, and where there is none; ``overhead`` is ``None`` without a RuntimeClass.
     """
     return {
         "version": 1,
@@ -39,6 +39,7 @@ def node_facts(catalog: Catalog) -> dict[str, Any]:
 def _shim(catalog: Catalog, shim: Shim) -> dict[str, Any]:
     klass = catalog.runtime_classes.get(shim.name)
     return {
+        "arches": [arch.value for arch in shim.arches],
         "section": shim.hypervisor,
         "family": shim.family.value,
         "qemu_artifact": shim.qemu_artifact,
