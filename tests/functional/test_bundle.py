@@ -76,7 +76,20 @@ def test_two_builds_under_different_conditions_are_equal_to_the_byte(shared_stor
             "TZ": condition["TZ"],
             "LC_ALL": condition["LC_ALL"],
         }
-        done = run_cli("bundle", *SELECTION, "-o", "out", "--tarballs", "tar", "--jobs", condition["jobs"], "--json", **settings)
+        done = run_cli(
+            "bundle",
+            *SELECTION,
+            "-o",
+            "out",
+            "--tarballs",
+            "tar",
+            "--level",
+            "3",
+            "--jobs",
+            condition["jobs"],
+            "--json",
+            **settings,
+        )
         document = json.loads(done.ok())
         made.append((document["digest"], files_below(folder / "out"), files_below(folder / "tar"), done))
     assert made[0][0] == made[1][0]
