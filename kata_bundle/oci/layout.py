@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from kata_bundle.core import canonical
@@ -24,7 +25,6 @@ from kata_bundle.oci.documents import MAX_CONFIG, MAX_MANIFEST, Index, Manifest,
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from pathlib import Path
 
     from kata_bundle.core.digest import Digest
 
@@ -78,9 +78,12 @@ class Layout:
             msg = f"{directory} is a layout with several images"
             raise UsageError(msg, hint="name a new or empty folder")
         directory.parent.mkdir(parents=True, exist_ok=True)
-        for folder in (directory, directory / "blobs", directory / "blobs" / "sha256"):
-            FileOps().make_directory(os.fspath(folder))
-        os.close(layout._blob_folder())
+        for folder in (Path(os.path.realpath(directory)), directory / "blobs", directory / "blobs" / "sha256"):
+            try:
+                FileOps().make_directory(os.fspath(folder))
+            except FileExistsError:
+                msg = f"{folder} is a file or link, expected a folder"
+                raise UsageError(msg, hint="name a new or empty folder") from None
         return layout
 
     # Reading

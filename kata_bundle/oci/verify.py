@@ -41,7 +41,7 @@ class Reason(StrEnum):
     MEDIA_TYPE = "media-type"
     """A media type that has no place there."""
     NESTING = "nesting"
-    """Indexes that lead to themselves, too deep or to too much."""
+    """Indexes nested too deep, or leading to too much."""
     PLATFORM = "platform"
     """Two manifests for one platform, or a manifest whose config names another one."""
     CONTENT = "content"
@@ -75,7 +75,7 @@ def verify_layout(directory: Path) -> list[Problem]:
         index = walk.layout.index()
     except IntegrityError as error:
         return [Problem(where=INDEX_FILE, reason=Reason.LAYOUT, message=str(error))]
-    walk.entries(index, INDEX_FILE, ())
+    walk.entries(index, INDEX_FILE, 0)
     return walk.problems
 
 
@@ -85,28 +85,28 @@ class _Walk:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self._seen: set[tuple[Digest, int, str]] = set()
+        self._hashed: set[Digest] = set()
 
-    def entries(self, index: Index, where: str, above: tuple[Digest, ...]) -> None:
+    def entries(self, index: Index, where: str, depth: int) -> None:
         platforms: set[str] = set()
         for descriptor in index.manifests:
             place = f"{where} > {descriptor.digest}"
-            if descriptor.platform is not None and above:
+            if descriptor.platform is not None and depth:  # index.json may hold several images, an index one a platform
                 if str(descriptor.platform) in platforms:
                     self._add(place, Reason.PLATFORM, f"a second manifest for {descriptor.platform}")
                 platforms.add(str(descriptor.platform))
-            if descriptor.digest in above:
-                self._add(place, Reason.NESTING, "an index that leads to itself")
-            elif len(above) >= MAX_DEPTH:
+            # No index can lead to itself: a document is read only after its digest was checked.
+            if depth > MAX_DEPTH:
                 self._add(place, Reason.NESTING, f"indexes nested more than {MAX_DEPTH} deep")
             elif mediatypes.is_index(descriptor.media_type):
-                self._index(descriptor, place, above)
+                self._index(descriptor, place, depth)
             elif mediatypes.is_manifest(descriptor.media_type):
                 self._manifest(descriptor, place)
             else:
                 self._add(place, Reason.MEDIA_TYPE, f'media type "{descriptor.media_type}" has no place in an index')
                 self._blob(descriptor, place)
 
-    def _index(self, descriptor: Descriptor, where: str, above: tuple[Digest, ...]) -> None:
+    def _index(self, descriptor: Descriptor, where: str, depth: int) -> None:
         data = self._document(descriptor, where, MAX_MANIFEST)
         if data is not None:
             try:
@@ -114,7 +114,7 @@ class _Walk:
             except IntegrityError as error:
                 self._add(where, Reason.DOCUMENT, str(error))
             else:
-                self.entries(index, where, (*above, descriptor.digest))
+                self.entries(index, where, depth + 1)
 
     def _manifest(self, descriptor: Descriptor, where: str) -> None:
         data = self._document(descriptor, where, MAX_MANIFEST)
@@ -168,13 +168,18 @@ class _Walk:
             return None
 
     def _blob(self, descriptor: Descriptor, where: str) -> None:
-        if self._first_time(descriptor, where):
-            try:
-                with self.layout.open_blob(descriptor) as stream:
-                    while stream.read(CHUNK_SIZE):
-                        pass
-            except IntegrityError as error:
-                self._add(where, Reason.BLOB, str(error))
+        if not self._first_time(descriptor, where):
+            return
+        try:
+            self.layout.blob_path(descriptor)
+            if descriptor.digest in self._hashed:
+                return
+            self._hashed.add(descriptor.digest)
+            with self.layout.open_blob(descriptor) as stream:
+                while stream.read(CHUNK_SIZE):
+                    pass
+        except IntegrityError as error:
+            self._add(where, Reason.BLOB, str(error))
 
     def _first_time(self, descriptor: Descriptor, where: str) -> bool:
         key = (descriptor.digest, descriptor.size_bytes, descriptor.media_type)

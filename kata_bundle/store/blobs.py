@@ -37,7 +37,7 @@ class Blobs:
     """The content-addressed part of a store. Safe for many threads and processes at once."""
 
     def __init__(self, root: Path, *, durable: bool) -> None:
-        self._durable = durable
+        self.is_durable = durable
         self._blobs = root / "blobs" / "sha256"
         self._temporary = root / "tmp"
         self._quarantine = root / "quarantine"
@@ -106,7 +106,7 @@ class Blobs:
 
     def flush(self, descriptor: int) -> None:
         """Make a file's content durable, unless the store was opened without durability."""
-        if self._durable:
+        if self.is_durable:
             os.fsync(descriptor)
 
     def adopt(self, temporary: str, digest: Digest) -> None:
@@ -117,7 +117,7 @@ class Blobs:
     def sync(self) -> None:
         """Make the names of all blobs published by this object durable: to be called before a record refers to them."""
         with self._sync_lock:  # who finds nothing to do must not overtake the one who is doing it
-            if self._unsynced and self._durable:
+            if self._unsynced and self.is_durable:
                 self._unsynced = False
                 fsync_directory(self._blobs)
 
@@ -187,8 +187,18 @@ class BlobWriter:
 
         Nothing is published and :class:`IntegrityError` raised when the digest is not ``expected``.
         """
+        digest, size = self.seal(expected)
+        if not self.is_known():
+            self.flush()
+            self.adopt()
+        return digest, size
+
+    # The steps of publish, for those who take them for many blobs at once.
+
+    def seal(self, expected: Digest | None = None) -> tuple[Digest, int]:
+        """End writing; return digest and length in bytes, or raise like :meth:`publish`."""
         if self._name is None:
-            msg = "a blob writer publishes once"
+            msg = "a blob is published once"
             raise ValueError(msg)
         self.sink.flush()
         digest, size = self._raw.digest, self._raw.size_bytes
@@ -196,21 +206,32 @@ class BlobWriter:
             self.discard()
             msg = f"content has digest {digest} ({size} bytes), expected {expected}"
             raise IntegrityError(msg)
-        if self._blobs.keep(digest, size):
-            self.discard()
-            return digest, size
-        descriptor = self._raw.fileno()
-        os.fchmod(descriptor, BLOB_MODE)
-        self._blobs.flush(descriptor)
-        # Closed before it gets its name: nobody can link, hash or run a blob that is still open for writing.
+        os.fchmod(self._raw.fileno(), BLOB_MODE)
+        return digest, size
+
+    def is_known(self) -> bool:
+        """Drop the sealed blob when the store has it already; return whether it did."""
+        if not self._blobs.keep(self._raw.digest, self._raw.size_bytes):
+            return False
+        self.discard()
+        return True
+
+    def flush(self) -> None:
+        """Make the sealed content durable."""
+        self._blobs.flush(self._raw.fileno())
+
+    def adopt(self) -> None:
+        """Give the flushed blob its name."""
         name, self._name = self._name, None
+        if name is None:
+            return
         try:
+            # Closed first: nobody can link, hash or run a blob that is still open for writing.
             self.sink.close()
-            self._blobs.adopt(name, digest)
+            self._blobs.adopt(name, self._raw.digest)
         except BaseException:
             _remove(name)
             raise
-        return digest, size
 
     def discard(self) -> None:
         """Drop what was written; nothing when published already."""

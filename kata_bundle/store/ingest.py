@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.events import NO_PROGRESS
-from kata_bundle.core.relpath import RelPath, os_bytes, parse_relpath
+from kata_bundle.core.relpath import RelPath, os_bytes, parse_relpath, quoted
 from kata_bundle.core.tree import Directory, File, Hardlink, Symlink, Tree
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ingest_directory"]
 
-_MODE = 0o777
-"""Permission bits kept. Set-id and sticky bits are no content: archives drop them too (installer specification §5.3)."""
-
 
 def ingest_directory(store: Store, directory: Path, *, progress: Progress = NO_PROGRESS) -> Tree:
     """Store every regular file below ``directory`` and return the tree; the directory itself is no entry.
@@ -33,36 +30,45 @@ def ingest_directory(store: Store, directory: Path, *, progress: Progress = NO_P
     Names of one inode become hard links; symbolic links are kept as they are. Devices, FIFOs and sockets raise
     :class:`IntegrityError` naming the path, as does a directory that is not there or changes meanwhile.
     """
-    entries: dict[RelPath, Entry] = {}
-    inodes: dict[tuple[int, int], RelPath] = {}
     task = f"storing {directory}"
     progress.start(task, None)
+
     try:
-        for path, item in _walk(os.fspath(directory)):
-            status = item.stat(follow_symlinks=False)
-            mode = stat.S_IMODE(status.st_mode) & _MODE
-            if stat.S_ISDIR(status.st_mode):
-                entries[path] = Directory(mode=mode)
-            elif stat.S_ISLNK(status.st_mode):
-                entries[path] = Symlink(target=os.readlink(item.path))
-            elif stat.S_ISREG(status.st_mode):
-                inode = (status.st_dev, status.st_ino)
-                if status.st_nlink > 1 and inode in inodes:
-                    entries[path] = Hardlink(target=inodes[inode])
-                    continue
-                inodes[inode] = path
-                digest, size = store.put_file(item.path)
-                entries[path] = File(mode=mode, size_bytes=size, digest=digest)
+        entries, files = _scan(directory)
+        with store.batch() as batch:
+            for path, found in files:
+                digest, size = batch.put_file(found.path)
+                entries[path] = File(mode=_mode(found.stat(follow_symlinks=False).st_mode), size_bytes=size, digest=digest)
                 progress.advance(task, size)
-            else:
-                msg = f'"{path}" in {directory} is a {_kind(status.st_mode)}, which no component may hold'
-                raise IntegrityError(msg)
     except FileNotFoundError as error:
         msg = f"{error.filename} is not there, or went away while {directory} was read"
         raise IntegrityError(msg) from None
     finally:
         progress.finish(task)
     return Tree.of(entries)
+
+
+def _scan(directory: Path) -> tuple[dict[RelPath, Entry], list[tuple[RelPath, os.DirEntry[str]]]]:
+    """Return the entries that need no content, and the regular files, each inode once, in byte order."""
+    entries: dict[RelPath, Entry] = {}
+    files: list[tuple[RelPath, os.DirEntry[str]]] = []
+    inodes: dict[tuple[int, int], RelPath] = {}
+    for path, item in _walk(os.fspath(directory)):
+        status = item.stat(follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            entries[path] = Directory(mode=_mode(status.st_mode))
+        elif stat.S_ISLNK(status.st_mode):
+            entries[path] = Symlink(target=os.readlink(item.path))
+        elif stat.S_ISREG(status.st_mode):
+            first = inodes.setdefault((status.st_dev, status.st_ino), path)
+            if first == path:
+                files.append((path, item))
+            else:
+                entries[path] = Hardlink(target=first)
+        else:
+            msg = f"{quoted(path)} in {directory} is a {_kind(status.st_mode)}, which no component may hold"
+            raise IntegrityError(msg)
+    return entries, files
 
 
 def _walk(top: str) -> list[tuple[RelPath, os.DirEntry[str]]]:
@@ -78,6 +84,11 @@ def _walk(top: str) -> list[tuple[RelPath, os.DirEntry[str]]]:
                     pending.append((item.path, f"{path}/"))
     found.sort(key=lambda pair: os_bytes(pair[0]))
     return found
+
+
+def _mode(mode: int) -> int:
+    # Set-id and sticky bits are no content: archives drop them too (installer specification §5.3).
+    return stat.S_IMODE(mode) & 0o777
 
 
 def _kind(mode: int) -> str:

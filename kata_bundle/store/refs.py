@@ -36,8 +36,7 @@ def check_name(name: str) -> str:
     Allowed: parts of letters, digits and ``_+@=:-`` joined by single dots, parts joined by ``/``. So no name is hidden, leaves
     its folder, or looks like a temporary file.
     """
-    parts = name.split("/")
-    if not all(_PART.fullmatch(part) and len(part) <= _MAX_PART for part in parts) or ".tmp-" in name:
+    if not _is_name(name):
         msg = f"{name[:80]!a} cannot name a record"
         raise IntegrityError(msg, hint="letters, digits and _+@=:- joined by single dots; parts joined by /")
     return name
@@ -76,9 +75,13 @@ class Refs:
             return self._parse(data, name, what)
         except IntegrityError as error:
             target = self._quarantine / f"{self._kind}.{os.path.basename(name)}.{os.urandom(4).hex()}"
-            os.rename(path, target)
+            try:
+                os.rename(path, target)
+                hint = f"moved to {target}; what it remembered is made again when needed"
+            except OSError as failure:
+                hint = f"it could not be moved to quarantine ({failure.strerror}); remove {path}"
             msg = str(error)
-            raise IntegrityError(msg, hint=f"moved to {target}; what it remembered is made again when needed") from None
+            raise IntegrityError(msg, hint=hint) from None
 
     def delete(self, name: str) -> bool:
         """Remove the record; return whether it was there."""
@@ -94,8 +97,8 @@ class Refs:
         found = []
         for folder, _, files in os.walk(start):
             prefix = os.path.relpath(folder, self._folder)
-            found += [name if prefix == "." else f"{prefix}/{name}" for name in files if ".tmp-" not in name]
-        yield from sorted(found)
+            found += [name if prefix == "." else f"{prefix}/{name}" for name in files]
+        yield from sorted(name for name in found if _is_name(name))
 
     def _parse(self, data: bytes, name: str, what: str) -> dict[str, JsonValue]:
         if len(data) > _MAX_RECORD:
@@ -119,3 +122,7 @@ class Refs:
             return
         self._ensure_folder(folder.parent)
         FileOps().make_directory(os.fspath(folder))
+
+
+def _is_name(name: str) -> bool:
+    return ".tmp-" not in name and all(_PART.fullmatch(part) and len(part) <= _MAX_PART for part in name.split("/"))

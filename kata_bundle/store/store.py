@@ -31,12 +31,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from kata_bundle.core.blobs import open_blob_file
-from kata_bundle.core.digest import CHUNK_SIZE, hex_part, parse_digest
+from kata_bundle.core.digest import hex_part, parse_digest
 from kata_bundle.core.errors import IntegrityError, UsageError
 from kata_bundle.core.events import NO_PROGRESS
 from kata_bundle.core.fsops import FileOps, write_atomic
 from kata_bundle.core.tree import File, Tree
+from kata_bundle.store.batch import Batch
 from kata_bundle.store.blobs import Blobs, BlobWriter
 from kata_bundle.store.ingest import ingest_directory
 from kata_bundle.store.records import ActionResult, LayerRecord, layer_key
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from kata_bundle.core.digest import Digest
     from kata_bundle.core.events import Progress
     from kata_bundle.core.fields import JsonValue
+    from kata_bundle.core.streams import Readable
 
 __all__ = ["Store"]
 
@@ -127,19 +128,21 @@ class Store:
         """Return a context that writes a blob: fill its ``sink``, then call its ``publish()``."""
         return self._blobs.new()
 
+    def batch(self) -> Batch:
+        """Return a context that stores many blobs with few waits for the disk; see :class:`Batch`."""
+        return Batch(self._blobs)
+
     def put_bytes(self, data: bytes) -> Digest:
         """Store ``data`` and return its digest."""
         return self._blobs.put_bytes(data)
 
-    def put_stream(self, stream: BinaryIO, expected: Digest | None = None) -> tuple[Digest, int]:
+    def put_stream(self, stream: Readable, expected: Digest | None = None) -> tuple[Digest, int]:
         """Store what is left of ``stream``; return digest and length in bytes.
 
         Raises :class:`IntegrityError`, storing nothing, when the digest is not ``expected``.
         """
-        with self._blobs.new() as writer:
-            while chunk := stream.read(CHUNK_SIZE):
-                writer.sink.write(chunk)
-            return writer.publish(expected)
+        with self.batch() as batch:
+            return batch.put_stream(stream, expected)
 
     def put_file(self, path: str | os.PathLike[str], expected: Digest | None = None) -> tuple[Digest, int]:
         """Store a copy of the regular file ``path``; return digest and length in bytes.
@@ -147,8 +150,8 @@ class Store:
         Copied and never linked, since nobody can promise that the source stays as it is. Raises :class:`IntegrityError` when it
         is no regular file (links are not followed) or its digest is not ``expected``; ``OSError`` when it cannot be read.
         """
-        with open(open_blob_file(path, what=f"file {os.fspath(path)}"), "rb", buffering=0) as source:
-            return self.put_stream(source, expected)
+        with self.batch() as batch:
+            return batch.put_file(path, expected)
 
     def digests(self) -> Iterator[Digest]:
         """Yield the digests of all blobs, sorted."""
@@ -263,6 +266,8 @@ class Store:
         path = self.root / "locks" / check_name(name)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
+            with contextlib.suppress(PermissionError):
+                os.fchmod(descriptor, 0o644)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
@@ -295,16 +300,22 @@ class Store:
         if found != _VERSION:
             msg = f"{self.root} is not a store of this version of kata-bundle"
             raise UsageError(msg, hint="name another folder with --store or KATA_BUNDLE_STORE")
+        if not all((self.root / folder).is_dir() for folder in _FOLDERS):
+            self._make_folders()
 
     def _create(self, version: Path) -> None:
-        self.root.parent.mkdir(parents=True, exist_ok=True)
-        FileOps().make_directory(os.fspath(self.root))
+        root = Path(os.path.realpath(self.root))  # the store may be a link to where there is room
+        root.parent.mkdir(parents=True, exist_ok=True)
+        FileOps().make_directory(os.fspath(root))
         known = {folder.split("/")[0] for folder in _FOLDERS} | {"version"}
         # Another process may be making the same store right now: its half is no stranger's file.
-        if any(name not in known and not name.startswith("version.tmp-") for name in os.listdir(self.root)):
+        if any(name not in known and not name.startswith("version.tmp-") for name in os.listdir(root)):
             msg = f"{self.root} holds other files and is not a store"
             raise UsageError(msg, hint="name an empty or new folder with --store or KATA_BUNDLE_STORE")
-        for folder in _FOLDERS:
-            FileOps().make_directory(os.fspath(self.root / folder))
+        self._make_folders()
         # Last, so that a folder with this file is a complete store.
         write_atomic(version, _VERSION)
+
+    def _make_folders(self) -> None:
+        for folder in _FOLDERS:
+            FileOps().make_directory(os.fspath(self.root / folder))
