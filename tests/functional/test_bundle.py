@@ -175,3 +175,38 @@ def test_tarballs_unpack_with_other_tools_to_the_tree_we_install(cli, tmp_path, 
     theirs, ours = read_tree(other / "opt" / "kata"), read_tree(generation)
     different = {p for p in {*theirs.entries, *ours.entries} if theirs.entries.get(p) != ours.entries.get(p)}
     assert not different
+
+
+def test_imported_tarballs_are_bundled_unchanged(cli, tmp_path, shared_store):
+    """Upstream's own tarballs, here made with GNU tar and zstd as upstream makes them, keep every byte."""
+    store = tmp_path / "store"
+    copy_packages(shared_store, store)
+    prebuilt = tmp_path / "prebuilt"
+    prebuilt.mkdir()
+    for component in MAP.components("remote", "x86_64"):
+        root = tmp_path / component
+        (root / "opt/kata/bin").mkdir(parents=True)
+        (root / "opt/kata/bin" / "containerd-shim-kata-v2").write_text("#!/bin/sh\n")
+        subprocess.run(
+            ["tar", "--zstd", "-C", root, "-cf", prebuilt / f"kata-static-{component}.tar.zst", "./opt/kata"], check=True
+        )
+    before = files_below(prebuilt)
+    assert cli("bundle", "--shim", "remote", "--arch", "x86_64", "-o", "o", "--imported", "only", store=store).code == 2
+    cli("import", prebuilt, "--arch", "x86_64", store=store).ok()
+    done = cli("bundle", "--shim", "remote", "--arch", "x86_64", "--tarballs", "out", "--imported", "only", "--json", store=store)
+    (layer,) = json.loads(done.ok())["layers"]
+    assert (layer["origin"], layer["recipe"], layer["hermetic"]) == ("foreign", None, False)
+    out = files_below(tmp_path / "out")
+    out.pop("shim-components.json")
+    assert out == before
+    lock = json.loads((tmp_path / "kata-bundle.lock").read_text())
+    assert lock["components"]["x86_64"]["shim-v2-go"]["pins"] == [layer["packed"]]
+    # Another tarball of the same component replaces it.
+    (tmp_path / "shim-v2-go/opt/kata/bin/containerd-shim-kata-v2").write_text("#!/bin/sh\nexit 1\n")
+    subprocess.run(
+        ["tar", "--zstd", "-C", tmp_path / "shim-v2-go", "-cf", prebuilt / "kata-static-shim-v2-go.tar.zst", "./opt/kata"],
+        check=True,
+    )
+    cli("import", prebuilt, "--arch", "x86_64", store=store).ok()
+    again = cli("bundle", "--shim", "remote", "--arch", "x86_64", "-o", "o", "--imported", "prefer", "--json", store=store)
+    assert json.loads(again.ok())["layers"][0]["packed"] != layer["packed"]
