@@ -33,7 +33,9 @@ def render_config(facts: ConfigFacts, arch: Arch, header: str) -> str:
     for path in facts.config.guest_extension_images:
         entry: dict[str, Value] = {"name": _extension(path), "path": path, "verity_params": ""}
         parts.append(_table(f"{table}.guest_extension_images", entry, is_array=True))
-    parts.append(_table("agent.kata", {"enable_debug": False, "kernel_modules": [], "dial_timeout": 60}))
+    timeout: dict[str, Value] = {"dial_timeout_ms": 10} if facts.family is RuntimeFamily.RUST else {"dial_timeout": 60}
+    agent: dict[str, Value] = {"enable_debug": False, "kernel_modules": []}
+    parts.append(_table("agent.kata", agent | timeout))
     parts.append(_table("runtime", _runtime(facts)))
     return "\n".join(parts)
 
@@ -52,13 +54,13 @@ def _hypervisor(config: ShimConfig, arch: Arch) -> dict[str, Value]:
         "initrd": config.installed_initrd or config.initrd,
         "firmware": config.firmware,
         "firmware_volume": config.firmware_volume,
+        "rootfs_type": "ext4" if config.image is not None and not config.installed_initrd else None,
         "machine_type": _MACHINES[arch] if config.hypervisor_table == "qemu" else None,
         "enable_annotations": list(config.enable_annotations),
         "kernel_params": "" if config.kernel is not None else None,
         "default_vcpus": _DEFAULT_VCPUS,
         "default_maxvcpus": 0,
         "default_memory": config.default_memory_mib,
-        "overhead_memory": config.overhead_memory_mib,
         "shared_fs": config.shared_fs,
         "virtio_fs_daemon": config.virtio_fs_daemon,
     }
@@ -80,6 +82,8 @@ def _runtime(facts: ConfigFacts) -> dict[str, Value]:
         }
     return values | {
         "enable_debug": False,
+        "internetworking_model": "tcfilter",
+        "disable_guest_seccomp": True,
         "sandbox_cgroup_only": facts.config.sandbox_cgroup_only,
         "static_sandbox_resource_mgmt": facts.config.static_sandbox_resource_mgmt,
         "emptydir_mode": facts.config.emptydir_mode,
