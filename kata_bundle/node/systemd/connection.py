@@ -48,7 +48,7 @@ class Connection:
     def open(cls, path: str, *, bus: bool = False, timeout_s: float = IO_TIMEOUT_S) -> Connection:
         """Connect to the socket ``path``; with ``bus`` it is a bus daemon's, which wants a ``Hello`` and a match rule first.
 
-        Raises :class:`SystemdUnavailableError` when nobody listens there or the greeting is refused, and
+        Raises :class:`SystemdUnavailableError` when nobody listens there or we are turned away, and
         :class:`SystemdTimeoutError` when the peer does not answer within ``timeout_s``.
         """
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -62,9 +62,16 @@ class Connection:
                     connection._late("connecting")
                 msg = f"cannot reach systemd at {path}: {error.strerror or error}"
                 raise SystemdUnavailableError(msg) from error
-            connection._greet()
-            if bus:
-                connection._register()
+            try:
+                connection._greet()
+                if bus:
+                    connection._register()
+            except SystemdTimeoutError:
+                raise
+            except SystemdError as error:
+                # systemd hangs up on peers whose process it cannot see, and on anyone but root.
+                msg = f"systemd at {path} does not talk to this process: {error}"
+                raise SystemdUnavailableError(msg) from error
         except BaseException:
             sock.close()
             raise
