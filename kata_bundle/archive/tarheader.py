@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BLOCK",
     "MAX_TIME_S",
+    "SPARSE",
     "ZERO_BLOCK",
     "Header",
     "HeaderError",
@@ -34,6 +35,7 @@ BLOCK: Final = 512
 ZERO_BLOCK: Final = bytes(BLOCK)
 MAX_TIME_S: Final = 2**33 - 1
 """Latest modification time that ustar can write, in seconds since 1970."""
+SPARSE: Final = "a sparse file, which is not supported (pack with tar without -S, bsdtar with --no-read-sparse)"
 _MAX_OCTAL: Final = 2**33 - 1
 _NAME_FIELD: Final = 100
 _PREFIX_FIELD: Final = 155
@@ -89,8 +91,7 @@ class Header:
         """What the member is. Raises :class:`HeaderError` for a type that is not understood."""
         kind = _KINDS.get(self.typeflag)
         if kind is None:
-            named = "a sparse file" if self.typeflag == b"S" else f"member type {repr(self.typeflag)[1:]}"
-            msg = f"{named}, which is not supported"
+            msg = SPARSE if self.typeflag == b"S" else f"member type {repr(self.typeflag)[1:]}, which is not supported"
             raise HeaderError(msg)
         return kind
 

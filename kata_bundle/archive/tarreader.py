@@ -19,6 +19,7 @@ from kata_bundle.archive.streams import COPY_SIZE
 from kata_bundle.archive.tarheader import (
     BLOCK,
     MAX_TIME_S,
+    SPARSE,
     ZERO_BLOCK,
     Header,
     HeaderError,
@@ -221,8 +222,7 @@ class _Extended:
 
 def _refuse_sparse(records: dict[bytes, bytes]) -> None:
     if any(keyword.startswith(_SPARSE) for keyword in records):
-        msg = "a sparse file, which is not supported"
-        raise HeaderError(msg)
+        raise HeaderError(SPARSE)
 
 
 def _decode(name: bytes) -> str:
