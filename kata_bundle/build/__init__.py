@@ -7,7 +7,7 @@ from kata_bundle.build.apt import Apt
 from kata_bundle.build.components import Built, Target, build_component, build_plan, find_component, rule_of
 from kata_bundle.build.deblock import DebLock, DebPin, load_deb_lock
 from kata_bundle.build.keys import pins_of, rule_key
-from kata_bundle.build.prebuilt import Imported, import_directory, imported_layer, imported_layer
+from kata_bundle.build.prebuilt import Imported, import_directory, imported_layer
 from kata_bundle.build.refresh import PinChange, Refreshed, missing_pins, refresh_pins
 from kata_bundle.build.rulefile import load_rules, rules_folder
 from kata_bundle.build.rules import Kind, Rule
@@ -27,7 +27,6 @@ __all__ = [
     "build_plan",
     "find_component",
     "import_directory",
-    "imported_layer",
     "imported_layer",
     "load_deb_lock",
     "load_rules",

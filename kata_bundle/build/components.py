@@ -5,7 +5,6 @@ Knows: how each kind is carried out. Must not know: packing, bundles, the comman
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from kata_bundle.build.sources import Sources
 from kata_bundle.core.digest import CHUNK_SIZE
 from kata_bundle.core.errors import BuildError, IntegrityError
 from kata_bundle.core.events import NO_PROGRESS
+from kata_bundle.core.parallel import map_ordered
 from kata_bundle.core.relpath import parse_relpath
 from kata_bundle.core.tree import Directory, Entry, File, Tree
 from kata_bundle.store import ActionResult
@@ -149,18 +149,7 @@ def build_plan(
             target = targets[number]
             return maker.make(facts_of(catalog, target.component, target.arch), rules[target.component], parts[number])
 
-        if jobs == 1 or len(targets) == 1:
-            return tuple(one(number) for number in range(len(targets)))
-        with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="build") as pool:
-            futures = [pool.submit(one, number) for number in range(len(targets))]
-            wait(futures, return_when=FIRST_EXCEPTION)
-            for future in futures:
-                future.cancel()
-        # Leaving the pool waited for what had begun; a cancelled one stands behind a failed one in no particular order.
-        for future in futures:
-            if not future.cancelled():
-                future.result()
-        return tuple(future.result() for future in futures)
+        return tuple(map_ordered(one, range(len(targets)), jobs=jobs))
 
 
 class _Maker:

@@ -13,6 +13,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class _NotBegunError(Exception):
+    """Stands for the result of an item that was left out; where one is, another item has the real error."""
+
+
 def map_ordered(function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int) -> list[Result]:
     """Return ``[function(item) for item in items]``, at most ``jobs`` at a time.
 
@@ -22,12 +26,30 @@ def map_ordered(function: Callable[[Item], Result], items: Sequence[Item], *, jo
     if jobs <= 1 or len(items) <= 1:
         return [function(item) for item in items]
     from concurrent.futures import ThreadPoolExecutor
+    from threading import Event
 
-    with ThreadPoolExecutor(max_workers=min(jobs, len(items))) as pool:
-        futures = [pool.submit(function, item) for item in items]
+    stopped = Event()
+
+    def one(item: Item) -> Result:
+        # A pool hands out the next item before anybody has looked at the error of the last.
+        if stopped.is_set():
+            raise _NotBegunError
         try:
-            return [future.result() for future in futures]
+            return function(item)
         except BaseException:
-            for future in futures:
-                future.cancel()
+            stopped.set()
             raise
+
+    results: list[Result] = []
+    with ThreadPoolExecutor(max_workers=min(jobs, len(items))) as pool:
+        futures = [pool.submit(one, item) for item in items]
+        try:
+            for future in futures:
+                try:
+                    results.append(future.result())
+                except _NotBegunError:
+                    continue  # the loop ends at the error that stopped the work
+        except BaseException:
+            stopped.set()
+            raise
+    return results
