@@ -204,8 +204,11 @@ def check_symlink(path: RelPath, target: str) -> None:
 
 def rewrite_target(target: str, dest: str) -> str:
     """Return symbolic link ``target`` for a tree installed at ``dest``: what is below ``/opt/kata`` moves along."""
+    if not dest.startswith("/"):
+        msg = f"destination {quoted(dest)} is not absolute"
+        raise ValueError(msg)
     rest = _below_prefix(target) if dest != "/" + PREFIX else None
-    return target if rest is None else "/".join([dest, *rest])
+    return target if rest is None else "/".join([dest.rstrip("/"), *rest]) or "/"
 
 
 class _File:

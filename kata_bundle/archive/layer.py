@@ -24,7 +24,7 @@ from kata_bundle.archive.zstd import Recipe, open_compressor, open_decompressor
 from kata_bundle.core.digest import CHUNK_SIZE, Digest, HashingReader, HashingWriter
 from kata_bundle.core.errors import ArchiveError, IntegrityError
 from kata_bundle.core.events import NO_PROGRESS, Progress
-from kata_bundle.core.relpath import RelPath, quoted
+from kata_bundle.core.relpath import RelPath, os_bytes, quoted
 from kata_bundle.core.tree import Directory, Entry, File, Hardlink, Symlink, Tree
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def read_tree(
                     digest, size = _digest_file(name, descriptor, on_progress)
                     entries[path] = File(mode=mode, size_bytes=size, digest=digest)
     if special:
-        shown = ", ".join(quoted(path) for path in special[:10]) + (", ..." if len(special) > 10 else "")
+        shown = ", ".join(quoted(path) for path in sorted(special, key=os_bytes)[:10]) + (", ..." if len(special) > 10 else "")
         msg = f"{directory} has {len(special)} entries that are no file, directory or symbolic link: {shown}"
         raise IntegrityError(msg)
     return Tree.of(entries)
