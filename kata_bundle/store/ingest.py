@@ -43,6 +43,9 @@ def ingest_directory(store: Store, directory: Path, *, progress: Progress = NO_P
     except FileNotFoundError as error:
         msg = f"{error.filename} is not there, or went away while {directory} was read"
         raise IntegrityError(msg) from None
+    except NotADirectoryError as error:
+        msg = f"{error.filename} is not a folder"
+        raise IntegrityError(msg) from None
     finally:
         progress.finish(task)
     return Tree.of(entries)
