@@ -7,16 +7,22 @@ raise from there to stop the program, or fail one call with ENOSPC or EIO, at ev
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
+import shutil
 import stat
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = ["FileOps", "fsync_directory", "write_atomic"]
+
+_AT_FDCWD: Final = -100
+_RENAME_EXCHANGE: Final = 2
+"""From the kernel's ``linux/fs.h``, as renameat2(2) takes it."""
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
@@ -127,6 +133,133 @@ class FileOps:
         """Flush directory ``path``."""
         self.announce("fsync", path)
         fsync_directory(path)
+
+    def replace_file(
+        self,
+        path: str,
+        data: bytes,
+        *,
+        temporary: str,
+        mode: int,
+        owner: tuple[int, int] | None = None,
+        mtime_ns: int | None = None,
+        attributes: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Replace ``path`` atomically and durably by a file with ``data``, written first under the name ``temporary``.
+
+        The name is the caller's, so that a later start knows what to clean up after a crash. Each step is announced by itself.
+        ``attributes`` are extended attributes to set where the file system takes them.
+        """
+        self.announce("write", temporary)
+        self._write(temporary, data, mode, owner=owner, mtime_ns=mtime_ns, attributes=attributes, flush=True)
+        try:
+            self.announce("rename", path)
+            os.rename(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        self.sync_directory(os.path.dirname(path) or ".")
+
+    def replace_link(self, target: str, path: str, *, temporary: str) -> None:
+        """Replace ``path`` atomically by a link to ``target``, made first under the name ``temporary``; nothing is flushed."""
+        self.announce("symlink", temporary)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        os.symlink(target, temporary)
+        try:
+            self.announce("rename", path)
+            os.rename(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+    def create_file(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        """Write the new file ``path``; whatever had that name is unlinked, not written to. Nothing is flushed."""
+        self.announce("write", path)
+        self._write(path, data, mode)
+
+    def copy_file(self, source: str, target: str, mode: int) -> None:
+        """Make ``target`` a new file with the content and the modification time of ``source``; nothing is flushed."""
+        self.announce("copy", target)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(target)
+        with (
+            open(os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb", 0) as reader,
+            open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), "wb", 0) as writer,
+        ):
+            shutil.copyfileobj(reader, writer, 1 << 20)
+            os.fchmod(writer.fileno(), mode)
+            times = os.fstat(reader.fileno())
+            os.utime(writer.fileno(), ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    def set_mode(self, path: str, mode: int) -> None:
+        """Give the file or directory ``path`` the permission bits ``mode``."""
+        self.announce("chmod", path)
+        os.chmod(path, mode)
+
+    def exchange(self, first: str, second: str) -> None:
+        """Swap two names at once (renameat2(2)). Raises ``OSError``: EINVAL or ENOSYS where the file system cannot."""
+        self.announce("exchange", first)
+        call = _libc("renameat2")
+        if call(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), first, None, second)
+
+    def sync_file_system(self, path: str) -> None:
+        """Flush the file system that holds directory ``path`` (syncfs(2)); one call for a whole new tree."""
+        self.announce("syncfs", path)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if _libc("syncfs")(descriptor):
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code), path)
+        finally:
+            os.close(descriptor)
+
+    @staticmethod
+    def _write(
+        path: str,
+        data: bytes,
+        mode: int,
+        *,
+        owner: tuple[int, int] | None = None,
+        mtime_ns: int | None = None,
+        attributes: Mapping[str, bytes] | None = None,
+        flush: bool = False,
+    ) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            with open(descriptor, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                made = os.fstat(descriptor)
+                if owner is not None and owner != (made.st_uid, made.st_gid):
+                    os.fchown(descriptor, *owner)
+                os.fchmod(descriptor, mode)
+                for name, value in (attributes or {}).items():
+                    with contextlib.suppress(OSError):
+                        os.setxattr(descriptor, name, value)
+                if mtime_ns is not None:
+                    os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+                if flush:
+                    os.fsync(descriptor)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            raise
+
+
+def _libc(name: str) -> Callable[..., int]:
+    """Return a function of the C library that Python does not wrap; ``OSError`` ENOSYS where this C library lacks it."""
+    try:
+        function: Callable[..., int] = getattr(ctypes.CDLL(None, use_errno=True), name)
+    except AttributeError:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), name) from None
+    return function
 
 
 if sys.platform != "linux":  # pragma: no cover

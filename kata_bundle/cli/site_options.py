@@ -1,0 +1,83 @@
+"""Options and texts that the commands working on an installed node share."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from kata_bundle.cli.app import App
+    from kata_bundle.node.machine import Machine
+    from kata_bundle.node.plan import Plan
+
+__all__ = ["machine_for", "plan_text", "show_plan", "site_options"]
+
+
+def site_options(function: Any) -> Any:
+    """Add ``--root``, ``--dest`` and ``--suffix``; the command gets them under these names."""
+    for option in (
+        click.option("--suffix", metavar="S", help="Suffix of the install, for several side by side."),
+        click.option(
+            "--dest", metavar="DIR", default="/opt/kata", show_default=True, help="Install directory, as the host sees it."
+        ),
+        click.option(
+            "--root",
+            metavar="DIR",
+            default="/",
+            show_default=True,
+            type=click.Path(exists=True, file_okay=False),
+            help="Directory that stands for the host's root.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def machine_for(app: App, root: str, dest: str, suffix: str | None) -> Machine:
+    """Return the machine that the options name."""
+    from kata_bundle.node.machine import Machine
+    from kata_bundle.node.site import Site, destination
+
+    return Machine(Site(os.path.realpath(root), destination(dest, suffix)), progress=app.progress)
+
+
+def show_plan(app: App, plan: Plan) -> None:
+    """Print a plan as text, or with ``--json`` as data."""
+    app.emit({"dry_run": True, "plan": plan.to_dict()}, lambda: plan_text(plan))
+
+
+def plan_text(plan: Plan) -> str:
+    """Return everything a plan would do, one line each with its reason."""
+    from kata_bundle.cli.render import plural, size_text
+
+    if plan.changes_nothing:
+        return "\n".join(["nothing to do", *(f"note: {note}" for note in plan.notes)])
+    lines = [_headline(plan)]
+    for layer in plan.layers:
+        verb = "unpack" if layer["unpack"] else "reuse"
+        size = layer["packed_size_bytes"]
+        lines.append(f"  {verb:8} {layer['component']} ({size_text(size) if isinstance(size, int) else size}, {layer['origin']})")
+    if plan.files:
+        lines.append(f"{plural(len(plan.files), 'file')} of the tree differ:" if plan.active is not None else "files:")
+        lines += [f"  {change.change:8} {change.path}  ({change.origin})" for change in plan.files]
+    if plan.operations:
+        lines.append(f"{plural(len(plan.operations), 'operation')} in this order:")
+        lines += [f"  {operation.kind:16} {operation.subject}: {operation.reason}" for operation in plan.operations]
+    if plan.removes:
+        lines.append("then removed:")
+        lines += [f"  {path}" for path in plan.removes]
+    lines += [f"note: {note}" for note in plan.notes]
+    lines.append(f"plan {plan.digest}")
+    return "\n".join(lines)
+
+
+def _headline(plan: Plan) -> str:
+    if plan.target is None:
+        return f"{plan.action} {plan.dest}" + (f" (generation {plan.active})" if plan.active is not None else "")
+    if plan.active is None:
+        return f"{plan.action} generation {plan.target} into {plan.dest}"
+    if plan.active == plan.target:
+        return f"{plan.action}: put generation {plan.target} in {plan.dest} right"
+    return f"{plan.action}: generation {plan.active} to {plan.target} in {plan.dest}"

@@ -1,0 +1,52 @@
+"""What a node shall have, as one value: payload, configuration, host edits, services.
+
+The parts that need the payload or the host are pure functions of them, given by whoever knows configurations and runtimes.
+Must not know: what is installed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kata_bundle.node.overlay import EMPTY_OVERLAY, Overlay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from kata_bundle.core.fields import JsonValue
+    from kata_bundle.node.hostedit import HostEdit, HostView
+    from kata_bundle.node.overlay import Payload
+    from kata_bundle.node.source import Selection, Source
+
+__all__ = ["Desired"]
+
+
+def _no_overlay(payload: Payload) -> Overlay:
+    del payload
+    return EMPTY_OVERLAY
+
+
+def _no_edits(host: HostView) -> Sequence[HostEdit]:
+    del host
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Desired:
+    """One install as it shall be."""
+
+    source: Source
+    selection: Selection
+    dest: str
+    suffix: str | None = None
+    overlay: Callable[[Payload], Overlay] = _no_overlay
+    """Generated files, from the merged payload."""
+    edits: Callable[[HostView], Sequence[HostEdit]] = _no_edits
+    """Host edits, from the host as it would be without the edits of earlier installs."""
+    ours: frozenset[str] = frozenset()
+    """Host files that another installer of this tree made: what is in them now is not put back when uninstalling."""
+    services: tuple[Mapping[str, JsonValue], ...] = field(default=())
+    """Unit calls after the host edits, made when something changed."""
+    restarts: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
+    """Program → the restart that makes it load changed files; called only when one of its files changes."""

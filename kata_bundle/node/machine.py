@@ -1,0 +1,67 @@
+"""What operations act on: the site, the file operations, kept contents, and the services of the host.
+
+Must not know: which operations there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from kata_bundle.core.events import NO_PROGRESS, Progress
+from kata_bundle.core.fsops import FileOps
+from kata_bundle.node.hostpath import HostFiles
+from kata_bundle.node.objects import Objects
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kata_bundle.core.fields import JsonValue
+    from kata_bundle.node.site import Site
+
+__all__ = ["Machine", "RecordingServices", "Services"]
+
+
+class Services(Protocol):
+    """Who carries out what is no file: unit calls, restarts, and the question whether the runtime serves what was configured."""
+
+    def call(self, what: Mapping[str, JsonValue]) -> None:
+        """Carry out one unit call or restart, given as plain data. Raises to have the activation undone."""
+
+    def confirm(self) -> None:
+        """Ask the runtime whether it serves the new state. Raises to have the activation undone."""
+
+
+@dataclass(slots=True)
+class RecordingServices:
+    """Carries out nothing and remembers what was asked for; for root directories that no system runs from."""
+
+    calls: list[Mapping[str, JsonValue]] = field(default_factory=list)
+
+    def call(self, what: Mapping[str, JsonValue]) -> None:
+        """Remember the call."""
+        self.calls.append(what)
+
+    def confirm(self) -> None:
+        """Nothing runs here, so there is nothing to ask."""
+
+
+@dataclass
+class Machine:
+    """One install on one host, with everything an operation needs."""
+
+    site: Site
+    files: FileOps = field(default_factory=FileOps)
+    services: Services = field(default_factory=RecordingServices)
+    progress: Progress = NO_PROGRESS
+
+    @cached_property
+    def objects(self) -> Objects:
+        """The contents kept by digest."""
+        return Objects(self.site.objects, self.files)
+
+    @cached_property
+    def host(self) -> HostFiles:
+        """The host's files outside the generations."""
+        return HostFiles(self.site, self.files)

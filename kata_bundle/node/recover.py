@@ -1,0 +1,109 @@
+"""The first thing every command that changes something does: finish or undo what was interrupted, then clean up after it.
+
+Must not know: what is being installed.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from kata_bundle.node.activate import continue_backward, continue_forward, finish_parting
+from kata_bundle.node.generations import sweep_generations
+from kata_bundle.node.journal import clean_journal, load_journal, read_journal
+from kata_bundle.node.state import find_parting, load_state, read_origin, remove_leftovers
+
+if TYPE_CHECKING:
+    from kata_bundle.core.digest import Digest
+    from kata_bundle.node.machine import Machine
+
+__all__ = ["Recovered", "recover", "sweep"]
+
+
+class Recovered(StrEnum):
+    """What :func:`recover` found to do."""
+
+    NOTHING = "nothing"
+    FINISHED = "finished"
+    UNDONE = "undone"
+
+
+def recover(machine: Machine) -> Recovered:
+    """Finish or undo an interrupted activation, and remove what it left.
+
+    Raises :class:`~kata_bundle.core.errors.InstallRestoredError` when it could only be undone because finishing failed, and
+    :class:`~kata_bundle.core.errors.InstallError` when neither is possible now. The node-wide lock has to be held.
+    """
+    site, outcome = machine.site, Recovered.NOTHING
+    if not os.path.isdir(site.root):
+        load_state(site)  # says what is wrong
+    remove_leftovers(site, machine.files)
+    parting = find_parting(site)
+    if parting is not None:
+        _part(machine, parting)
+        outcome = Recovered.FINISHED
+    if not os.path.isdir(site.state):
+        return outcome
+    found = load_journal(site)
+    if found is not None:
+        journal, backward = found
+        machine.progress.note(
+            f"{journal.action} of {journal.started} was interrupted: {'undoing' if backward else 'finishing'} it"
+        )
+        (continue_backward if backward else continue_forward)(machine, journal)
+        outcome = Recovered.UNDONE if backward else Recovered.FINISHED
+    sweep(machine)
+    return outcome
+
+
+def _part(machine: Machine, parting: str) -> None:
+    """Finish a removal that was interrupted after everything but the journal was gone."""
+    try:
+        created = read_journal(os.path.join(parting, os.path.basename(machine.site.journal))).created
+    except FileNotFoundError:
+        created = read_origin(os.path.join(parting, os.path.basename(machine.site.origin)))
+    finish_parting(machine, parting, created)
+
+
+def sweep(machine: Machine) -> None:
+    """Remove what nothing refers to: generations without a receipt, receipts without a generation, contents, temporary files."""
+    site, files = machine.site, machine.files
+    if not os.path.isdir(site.state):
+        return
+    clean_journal(site, files)
+    state = load_state(site)
+    for name in sorted(os.listdir(site.state)):
+        if name.endswith((".link-new", ".kata-bundle-new")):
+            files.unlink(os.path.join(site.state, name))
+    there = set(site.numbers(site.generations))
+    for number in set(state.receipts) - there:
+        if number != state.active:
+            files.unlink(site.receipt(number))
+    if os.path.isdir(site.receipts):
+        for name in sorted(os.listdir(site.receipts)):
+            if name.endswith(".new"):
+                files.unlink(os.path.join(site.receipts, name))
+    keep = there & set(state.receipts)
+    sweep_generations(machine, keep)
+    wanted: set[Digest] = set()
+    for number in keep:
+        wanted |= state.receipts[number].objects() | originals(machine, number)
+    machine.objects.sweep(wanted)
+
+
+def originals(machine: Machine, number: int) -> frozenset[Digest]:
+    """Return the contents of a generation's layers that its tree does not have, because the overlay replaced them."""
+    from kata_bundle.core.errors import IntegrityError
+    from kata_bundle.core.tree import File, Tree
+
+    receipt = load_state(machine.site).receipts[number]
+    there = {entry.digest for entry in receipt.tree.entries.values() if isinstance(entry, File)}
+    found: set[Digest] = set()
+    for layer in receipt.layers.values():
+        try:
+            tree = Tree.from_json(machine.objects.get(layer.tree))
+        except IntegrityError:
+            continue
+        found |= {entry.digest for entry in tree.entries.values() if isinstance(entry, File)} - there
+    return frozenset(found)

@@ -1,0 +1,223 @@
+"""What to install from: a bundle (OCI image layout) or a directory of ``kata-static-*.tar.zst`` with ``shim-components.json``.
+
+Both are asked the same: which components a list of shims needs on an architecture (installer specification §5.2), and where the
+packed layer of each lies. Must not know: what is installed, or where.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from kata_bundle.core.componentmap import FILE_NAME, ComponentMap, Selected, tarball_name
+from kata_bundle.core.diagnostics import did_you_mean
+from kata_bundle.core.digest import CHUNK_SIZE, digest_bytes, digest_stream
+from kata_bundle.core.errors import HostError, IntegrityError, UsageError
+from kata_bundle.node.receipt import SourceKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kata_bundle.core.arch import Arch
+    from kata_bundle.core.digest import Digest
+    from kata_bundle.oci.bundle import Bundle
+
+__all__ = ["LayerRef", "Selection", "Source", "open_source", "select"]
+
+_TARBALL_FOLDER = "tarballs"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerRef:
+    """A packed layer that can be read, and what is known of it before reading."""
+
+    component: str
+    path: Path
+    packed: Digest
+    packed_size_bytes: int
+    origin: str
+    tree: Digest | None = None
+    """``None`` when only reading tells."""
+    version: str | None = None
+    action: Digest | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """What a list of shims needs, in the order of extraction."""
+
+    arch: Arch
+    components: tuple[str, ...]
+    shims: dict[str, tuple[str, ...]]
+    """The selected shims that have a row, with their components."""
+    without_row: tuple[str, ...]
+    """Selected shims that the source has nothing for on this architecture."""
+
+
+class Source(Protocol):
+    """Where packed layers come from."""
+
+    @property
+    def kind(self) -> SourceKind:
+        """What it is."""
+
+    def digest(self) -> Digest:
+        """Return the identity of the whole: of the OCI index, or of the component map."""
+
+    def arches(self) -> tuple[Arch, ...]:
+        """Return the architectures it has something for, by name."""
+
+    def shims(self, arch: Arch) -> dict[str, tuple[str, ...]]:
+        """Return shim → components on ``arch``."""
+
+    def default_shims(self, arch: Arch) -> tuple[str, ...]:
+        """Return the shims to enable when nobody says which; empty when the source does not know."""
+
+    def layer(self, arch: Arch, component: str) -> LayerRef:
+        """Return the packed layer of a component. Raises :class:`HostError` naming path and component when it is not there."""
+
+    def known_shims(self) -> tuple[str, ...]:
+        """Return every shim name the source knows, on any architecture."""
+
+
+def open_source(path: Path) -> Source:
+    """Return the bundle or tarball directory at ``path``; raises :class:`HostError` when it is neither."""
+    if (path / FILE_NAME).is_file():
+        return TarballDirectory(path)
+    if (path / "index.json").is_file() or (path / "oci-layout").is_file():
+        from kata_bundle.oci.bundle import open_bundle
+
+        return BundleSource(open_bundle(path))
+    if not path.is_dir():
+        msg = f'"{path}" is not a directory'
+        raise HostError(msg, hint="give the folder that kata-bundle bundle -o wrote")
+    msg = f'"{path}" is neither a bundle nor a folder of tarballs'
+    raise HostError(msg, hint=f"a bundle has index.json, a folder of tarballs {FILE_NAME}")
+
+
+def select(source: Source, arch: Arch, shims: Iterable[str], extra: Iterable[str] = ()) -> Selection:
+    """Return what ``shims`` need on ``arch``, and the ``extra`` components.
+
+    A shim without a row on this architecture is reported in the result, never half installed; one the source has never heard of
+    raises :class:`UsageError`.
+    """
+    rows = source.shims(arch)
+    known = source.known_shims()
+    wanted = tuple(dict.fromkeys(shims))
+    for shim in wanted:
+        if shim not in rows and shim not in known:
+            msg = f'unknown shim "{shim}"'
+            raise UsageError(msg, hint=did_you_mean(shim, known) or f"shims here: {', '.join(sorted(known))}")
+    selected = ComponentMap({shim: {arch.value: row} for shim, row in rows.items()}).select(wanted, arch.value)
+    return _selection(arch, selected, rows, wanted, extra)
+
+
+def _selection(
+    arch: Arch, selected: Selected, rows: dict[str, tuple[str, ...]], wanted: tuple[str, ...], extra: Iterable[str]
+) -> Selection:
+    return Selection(
+        arch=arch,
+        components=tuple(sorted({*selected.components, *extra})),
+        shims={shim: rows[shim] for shim in wanted if shim in rows},
+        without_row=selected.shims_without_row,
+    )
+
+
+class BundleSource:
+    """An opened bundle."""
+
+    kind = SourceKind.BUNDLE
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    def digest(self) -> Digest:
+        """Return the digest of the OCI index."""
+        return self._bundle.digest
+
+    def arches(self) -> tuple[Arch, ...]:
+        """Return the architectures of the bundle."""
+        return self._bundle.arches()
+
+    def shims(self, arch: Arch) -> dict[str, tuple[str, ...]]:
+        """Return shim → components on ``arch``; none for an architecture that is not there."""
+        return dict(self._bundle.index(arch).shims) if arch in self.arches() else {}
+
+    def default_shims(self, arch: Arch) -> tuple[str, ...]:
+        """Return the defaults that the bundle index states."""
+        return self._bundle.index(arch).default_shims if arch in self.arches() else ()
+
+    def known_shims(self) -> tuple[str, ...]:
+        """Return the shims of all architectures."""
+        return tuple(sorted({shim for arch in self.arches() for shim in self._bundle.index(arch).shims}))
+
+    def layer(self, arch: Arch, component: str) -> LayerRef:
+        """Return the layer's blob and what the index says of it."""
+        entry = self._bundle.index(arch).layers.get(component)
+        if entry is None:
+            msg = f'the bundle has no component "{component}" for {arch}'
+            raise HostError(msg)
+        return LayerRef(
+            component=component,
+            path=Path(self._bundle.layer_path(arch, component)),
+            packed=entry.packed,
+            packed_size_bytes=entry.packed_size_bytes,
+            origin=entry.origin,
+            tree=entry.tree,
+            version=entry.version,
+            action=entry.action,
+        )
+
+
+class TarballDirectory:
+    """``kata-static-<component>.tar.zst`` files, beside ``shim-components.json`` or in its ``tarballs`` folder."""
+
+    kind = SourceKind.TARBALLS
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        data = (path / FILE_NAME).read_bytes()
+        self._digest = digest_bytes(data)
+        self._map = ComponentMap.parse(data, what=str(path / FILE_NAME))
+        folder = path / _TARBALL_FOLDER
+        self._tarballs = folder if folder.is_dir() else path
+
+    def digest(self) -> Digest:
+        """Return the digest of the component map."""
+        return self._digest
+
+    def arches(self) -> tuple[Arch, ...]:
+        """Return the architectures of the map that exist here."""
+        from kata_bundle.core.arch import Arch
+
+        named = {arch for _, arch in self._map.cells()}
+        return tuple(arch for arch in sorted(Arch) if arch.value in named)
+
+    def shims(self, arch: Arch) -> dict[str, tuple[str, ...]]:
+        """Return shim → components on ``arch``."""
+        return {shim: row[arch.value] for shim, row in self._map.shims.items() if arch.value in row}
+
+    def default_shims(self, arch: Arch) -> tuple[str, ...]:
+        """Return nothing: the map states no defaults."""
+        del arch
+        return ()
+
+    def known_shims(self) -> tuple[str, ...]:
+        """Return every shim of the map."""
+        return tuple(sorted(self._map.shims))
+
+    def layer(self, arch: Arch, component: str) -> LayerRef:
+        """Return the tarball with its digest, which is computed here."""
+        del arch
+        path = self._tarballs / tarball_name(component)
+        try:
+            with path.open("rb") as stream:
+                packed, size = digest_stream(iter(lambda: stream.read(CHUNK_SIZE), b""))
+        except FileNotFoundError:
+            msg = f'"{path}" is missing: component "{component}" needs it'
+            raise HostError(msg) from None
+        except OSError as error:
+            msg = f'"{path}" cannot be read: {error.strerror}'
+            raise IntegrityError(msg) from None
+        return LayerRef(component=component, path=path, packed=packed, packed_size_bytes=size, origin="foreign")

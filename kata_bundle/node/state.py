@@ -1,0 +1,202 @@
+"""What is installed at a site, read from its state folder; and making or removing that folder without half-way states.
+
+Must not know: how an activation proceeds.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kata_bundle.core import canonical
+from kata_bundle.core.errors import HostError, InstallError, IntegrityError
+from kata_bundle.core.fields import Fields
+from kata_bundle.node.receipt import Receipt, load_receipt
+from kata_bundle.node.site import STATE, Site
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from kata_bundle.core.fsops import FileOps
+
+__all__ = [
+    "NodeState",
+    "ensure_state",
+    "find_parting",
+    "load_state",
+    "other_sites",
+    "parting_folder",
+    "read_origin",
+    "remove_leftovers",
+    "remove_tree",
+]
+
+_ORIGIN_VERSION = 1
+_UNFINISHED = ".kata-bundle-new"
+_PARTING = ".kata-bundle-gone"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeState:
+    """The generations of one install. ``active`` is ``None`` when nothing is installed."""
+
+    active: int | None
+    receipts: Mapping[int, Receipt]
+    created: tuple[str, ...]
+    """Directories that the first install made, ``<dest>`` and parents of it, outermost first."""
+    interrupted: bool
+    """Whether an activation was interrupted and nobody has finished or undone it yet."""
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """The active generation's receipt."""
+        return None if self.active is None else self.receipts.get(self.active)
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next generation gets."""
+        return max(self.receipts, default=0) + 1
+
+
+def load_state(site: Site) -> NodeState:
+    """Return what is installed; raise :class:`IntegrityError` for a bad receipt, :class:`InstallError` for a missing one."""
+    if not os.path.isdir(site.root):
+        msg = f'root directory "{site.root}" does not exist'
+        raise HostError(msg)
+    interrupted = os.path.lexists(site.journal) or os.path.lexists(site.undo)
+    receipts = {number: load_receipt(site.receipt(number)) for number in site.numbers(site.receipts, ".json")}
+    for number, receipt in receipts.items():
+        if receipt.generation != number or receipt.dest != site.dest:
+            msg = f"{site.receipt(number)} is of generation {receipt.generation} at {receipt.dest}"
+            raise IntegrityError(msg)
+    active = site.active()
+    if active is not None and active not in receipts and not interrupted:
+        msg = f"generation {active} of {site.dest} is active but has no receipt"
+        raise InstallError(msg, hint="restore the receipts folder, or remove the install directory and install again")
+    return NodeState(active=active, receipts=receipts, created=read_origin(site.origin), interrupted=interrupted)
+
+
+def ensure_state(site: Site, files: FileOps) -> tuple[str, ...]:
+    """Make ``<dest>`` and its state folder if need be; return the directories that an install here has made.
+
+    They appear with the record of what was made, in one rename, so that an interruption cannot make us forget it.
+    """
+    if os.path.isdir(site.state):
+        return read_origin(site.origin)
+    folder = site.folder
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        msg = f'"{site.dest}" exists but is not a directory'
+        raise HostError(msg)
+    missing: list[str] = []
+    top = folder
+    while not os.path.isdir(top):
+        missing.append(top)
+        top = os.path.dirname(top)
+    made = ["/" + os.path.relpath(path, site.root) for path in reversed(missing)]
+    # Parents that another install made are ours too as long as we need them: whoever goes last takes them away.
+    shared = [path for other in other_sites(site) for path in read_origin(other.origin) if f"{site.dest}/".startswith(f"{path}/")]
+    created = tuple(sorted({*made, *shared}))
+    final = missing[-1] if missing else site.state
+    start = _beside(final, _UNFINISHED)
+    remove_tree(files, start)
+    files.make_directory(start)
+    state = start
+    for path in missing[-2::-1]:
+        state = os.path.join(state, os.path.basename(path))
+        files.make_directory(state)
+    if missing:
+        state = os.path.join(state, STATE)
+        files.make_directory(state)
+    origin = canonical.dumps({"version": _ORIGIN_VERSION, "created": list(created)})
+    files.write_file(os.path.join(state, os.path.basename(site.origin)), origin)
+    files.rename(start, final)
+    files.sync_directory(os.path.dirname(final))
+    return created
+
+
+def remove_leftovers(site: Site, files: FileOps) -> None:
+    """Remove what an interrupted :func:`ensure_state` left."""
+    for path in _ancestors(site):
+        if os.path.lexists(_beside(path, _UNFINISHED)):
+            remove_tree(files, _beside(path, _UNFINISHED))
+
+
+def parting_folder(site: Site, created: Collection[str]) -> str:
+    """Return where the state folder goes when everything else is gone: beside the outermost directory that is removed.
+
+    There a later start finds the journal and knows which of the directories, empty by then, were made by us.
+    """
+    device = os.lstat(site.state).st_dev
+    for path in reversed(list(_ancestors(site))):
+        host = "/" + os.path.relpath(path, site.root)
+        if host in created and os.lstat(os.path.dirname(path)).st_dev == device:
+            return _beside(path, _PARTING)
+    return _beside(site.state, _PARTING)
+
+
+def find_parting(site: Site) -> str | None:
+    """Return the state folder that an interrupted removal left, ``None`` when there is none."""
+    found = (_beside(path, _PARTING) for path in _ancestors(site))
+    return next((path for path in found if os.path.isdir(path)), None)
+
+
+def remove_tree(files: FileOps, path: str) -> bool:
+    """Remove ``path`` bottom-up, following no link; return whether it is gone. A mount point is emptied but stays."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return True
+    if not stat.S_ISDIR(found.st_mode):
+        files.unlink(path)
+        return True
+    if os.geteuid() and found.st_mode & 0o300 != 0o300:
+        files.set_mode(path, 0o700)
+    for name in sorted(os.listdir(path)):
+        remove_tree(files, os.path.join(path, name))
+    if os.lstat(path).st_dev != os.lstat(os.path.dirname(path)).st_dev:
+        return False
+    return files.remove_directory(path)
+
+
+def other_sites(site: Site) -> tuple[Site, ...]:
+    """Return the installs beside ``site``: directories of the same parent, named like it but for the suffix."""
+    parent, name = os.path.split(site.dest)
+    stem = name.partition("-")[0]
+    try:
+        names = sorted(os.listdir(site.at(parent, follow=True)))
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    others = [
+        Site(site.root, os.path.join(parent, other)) for other in names if other.partition("-")[0] == stem and other != name
+    ]
+    return tuple(other for other in others if os.path.isdir(other.state))
+
+
+def _ancestors(site: Site) -> Iterator[str]:
+    """Yield the state folder, ``<dest>`` and its parents below the root, as real paths."""
+    path = site.state
+    while len(path) > len(site.root.rstrip("/")):
+        yield path
+        path = os.path.dirname(path)
+
+
+def _beside(path: str, ending: str) -> str:
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name.lstrip('.')}{ending}")
+
+
+def read_origin(path: str) -> tuple[str, ...]:
+    """Return the directories that the first install made, from its record in file ``path``; none when there is no record."""
+    try:
+        with open(path, "rb") as stream:
+            fields = Fields(canonical.loads(stream.read(), what=path), path)
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    if fields.integer("version") != _ORIGIN_VERSION:
+        msg = f"{path} is of a version that this program does not read"
+        raise IntegrityError(msg)
+    created = fields.texts("created")
+    fields.done()
+    return created

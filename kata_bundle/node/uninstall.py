@@ -1,0 +1,110 @@
+"""Uninstalling: host edits taken back three-way, then services, then the links, then the tree; only ever forward.
+
+What the receipt records decides, never the present configuration (D35). Must not know: what was installed.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kata_bundle.core import clock
+from kata_bundle.node.activate import activate, remove_state
+from kata_bundle.node.edits import plan_reverts
+from kata_bundle.node.journal import Action, Journal
+from kata_bundle.node.ops import RemoveLink
+from kata_bundle.node.plan import Plan, keep_contents, link_of, links_there, plan_removed_links, plan_services
+from kata_bundle.node.recover import Recovered, recover
+from kata_bundle.node.site import STATE
+from kata_bundle.node.state import load_state
+from kata_bundle.node.userfiles import find_user_files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kata_bundle.core.fields import JsonValue
+    from kata_bundle.node.edits import EditPlan
+    from kata_bundle.node.machine import Machine
+    from kata_bundle.node.state import NodeState
+
+__all__ = ["Uninstalled", "plan_uninstall", "uninstall"]
+
+_NO_RESTARTS: Mapping[str, Mapping[str, JsonValue]] = {}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Uninstalled:
+    """What an uninstall did. ``kept`` are host paths that stay because somebody else put or changed them there."""
+
+    plan: Plan
+    recovered: Recovered
+    kept: tuple[str, ...]
+
+
+def plan_uninstall(machine: Machine, *, restarts: Mapping[str, Mapping[str, JsonValue]] = _NO_RESTARTS) -> Plan:
+    """Return what :func:`uninstall` would do now; nothing is written."""
+    return _plan(machine, load_state(machine.site), restarts)[0]
+
+
+def uninstall(machine: Machine, *, restarts: Mapping[str, Mapping[str, JsonValue]] = _NO_RESTARTS) -> Uninstalled:
+    """Remove the install. The node-wide lock has to be held.
+
+    Raises :class:`~kata_bundle.core.errors.InstallError` naming every step that failed, after all others were carried out; the
+    next uninstall continues. Nothing installed is no error.
+    """
+    recovered = recover(machine)
+    site = machine.site
+    state = load_state(site)
+    plan, edits = _plan(machine, state, restarts)
+    if state.active is None and not state.receipts:
+        if os.path.isdir(site.state):
+            remove_state(machine, state.created)
+        return Uninstalled(plan=plan, recovered=recovered, kept=())
+    keep_contents(machine, edits.contents)
+    machine.files.sync_file_system(site.state)
+    created = {*state.created, *(path for receipt in state.receipts.values() for path in receipt.created)}
+    journal = Journal(
+        action=Action.UNINSTALL,
+        started=clock.timestamp(),
+        operations=plan.operations,
+        created=tuple(sorted(created)),
+    )
+    activate(machine, journal)
+    kept = tuple(path for path in sorted(created) if os.path.isdir(site.at(path)))
+    return Uninstalled(plan=plan, recovered=recovered, kept=kept)
+
+
+def _plan(machine: Machine, state: NodeState, restarts: Mapping[str, Mapping[str, JsonValue]]) -> tuple[Plan, EditPlan]:
+    site, receipt = machine.site, state.receipt
+    edits = plan_reverts(machine, () if receipt is None else receipt.edits)
+    there = links_there(site)
+    operations = [*edits.operations, *plan_services(edits, (), restarts), *plan_removed_links(site, (), there)]
+    notes = list(edits.notes)
+    if state.active is not None:
+        operations.append(
+            RemoveLink(
+                path=site.state_path("current"), before=f"generations/{state.active}", reason="no generation is active any more"
+            )
+        )
+    if receipt is not None:
+        theirs = find_user_files(site.generation(receipt.generation), receipt.tree.entries)
+        notes += [f"{posixpath.join(site.dest, path)} was added by an administrator: it goes with the tree" for path in theirs]
+        inside = {path for path in (*state.created, *receipt.created) if path.startswith(site.dest + "/")}
+        for name, target in there.items():
+            path = posixpath.join(site.dest, name)
+            if name != STATE and target != link_of(name) and path not in inside:
+                notes.append(f"{path} is not of this install: it stays")
+    removes = (site.state_path(), *sorted({*state.created, *(() if receipt is None else receipt.created)}, reverse=True))
+    plan = Plan(
+        action=Action.UNINSTALL,
+        dest=site.dest,
+        suffix=None if receipt is None else receipt.suffix,
+        active=state.active,
+        target=None,
+        operations=tuple(operations),
+        removes=removes if os.path.isdir(site.state) else (),
+        notes=tuple(notes),
+    )
+    return plan, edits
