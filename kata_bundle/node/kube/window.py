@@ -35,8 +35,8 @@ class UnstableLabelsError(RemoteError):
 def hold(apply: Callable[[], None], observe: Callable[[], bool], *, pause: Pause) -> int:
     """Call ``apply`` and watch; again after every drift; return how many times it was called when the window was clean.
 
-    ``observe`` returns whether the labels are as they should be and may raise :class:`RemoteError`, which counts as drift; an error
-    of ``apply`` is passed on at once. Raises :class:`UnstableLabelsError` after :data:`APPLICATIONS` tries.
+    ``observe`` returns whether the labels are as they should be and may raise :class:`RemoteError`, which counts as drift; an
+    error of ``apply`` is passed on at once. Raises :class:`UnstableLabelsError` after :data:`APPLICATIONS` tries.
     """
     for application in range(1, APPLICATIONS + 1):
         apply()
