@@ -60,7 +60,7 @@ class Sources:
         return self._store.size(pin.digest) == pin.size_bytes
 
     def _fetch(self, pin: DebPin, arch: Arch) -> None:
-        task = f"fetch {pin.package}"
+        task = f"fetch {pin.package} ({pin.architecture})"
         self._progress.start(task, pin.size_bytes)
         try:
             with tempfile.TemporaryDirectory(prefix="kata-bundle-deb-") as folder:
