@@ -43,7 +43,7 @@ def snapshotter_mapping_problems(
             add("empty_shim", f"entry {shown} names no shim, {_FORM}")
         elif shim not in shims:
             valid = ", ".join(shims) or "none"
-            add("unknown_shim_reference", f"entry {shown} names shim {quoted(shim)}, which is not configured; configured: {valid}")
+            add("unknown_shim_reference", f"entry {shown} names a shim that is not configured; configured shims: {valid}")
         elif shim in seen:
             add("duplicate_shim", f"shim {quoted(shim)} stands twice")
         if not snapshotter:

@@ -119,6 +119,8 @@ def check(result: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
         elif member == "config":
             for key, value in wanted.items():
                 _equal(f"config.{key}", result["config"][key], value)
+        elif member == "new_inode":
+            _equal("paths with a new inode", sorted(set(wanted) & set(result[member])), sorted(wanted))
         elif member == "ok":
             _equal(member, result.get("ok", True), wanted)
         elif member not in result:
