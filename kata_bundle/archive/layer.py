@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self, cast
 from kata_bundle.archive.directories import Directories
 from kata_bundle.archive.kata import PREFIX, check_symlink, iter_kata_entries, rewrite_target
 from kata_bundle.archive.placer import Placer
+from kata_bundle.archive.readahead import read_ahead
 from kata_bundle.archive.streams import Source, open_source, size_left
 from kata_bundle.archive.tarheader import Kind
 from kata_bundle.archive.tarreader import DEFAULT_LIMITS, Limits
@@ -114,10 +115,11 @@ def scan_layer(
     """
     with open_source(source) as stream, _Task(progress, f"scan {what}", stream) as task:
         packed = HashingReader(task)
-        unpacked = HashingReader(open_decompressor(packed, limit_bytes=limits.max_unpacked_bytes, what=what))
-        reader = iter_kata_entries(unpacked, what=what, limits=limits)
-        for _ in reader:
-            pass
+        with read_ahead(open_decompressor(packed, limit_bytes=limits.max_unpacked_bytes, what=what)) as content:
+            unpacked = HashingReader(content)
+            reader = iter_kata_entries(unpacked, what=what, limits=limits)
+            for _ in reader:
+                pass
     tree = reader.tree()
     return tree, PackedLayer(
         tree=tree.digest,
@@ -154,9 +156,9 @@ def extract_layer(
     with open_source(source) as stream, _Task(progress, f"extract {what}", stream) as task:
         if expected_packed is not None:
             _check_packed(stream, expected_packed, what)
-        unpacked = open_decompressor(task, limit_bytes=limits.max_unpacked_bytes, what=what)
-        reader = iter_kata_entries(unpacked, what=what, limits=limits)
-        with Placer(target, files) as placer:
+        decompressor = open_decompressor(task, limit_bytes=limits.max_unpacked_bytes, what=what)
+        with read_ahead(decompressor) as unpacked, Placer(target, files) as placer:
+            reader = iter_kata_entries(unpacked, what=what, limits=limits)
             for entry in reader:
                 match entry.kind:
                     case Kind.DIRECTORY:

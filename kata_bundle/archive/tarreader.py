@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_LIMITS", "Limits", "Member", "TarReader"]
 
 _EXTENDED: Final = frozenset((b"x", b"L", b"K"))
+_MAX_EXTENDED: Final = 1 << 20
+"""Longest single extended header: room for the largest names and attributes, and little for a dictionary of records."""
 _SPARSE: Final = (b"GNU.sparse.", b"SCHILY.realsize", b"SUN.holesdata")
 
 
@@ -141,8 +143,8 @@ class TarReader:
     def _header_data(self, header: Header) -> bytes:
         """Return the content of an extended header."""
         self._names_left -= header.size_bytes
-        if self._names_left < 0:
-            msg = f"more than the {self._limits.max_name_bytes} bytes of extended headers allowed"
+        if self._names_left < 0 or header.size_bytes > _MAX_EXTENDED:
+            msg = f"more than the {min(self._limits.max_name_bytes, _MAX_EXTENDED)} bytes of extended headers allowed"
             raise HeaderError(msg)
         return self._read(-(-header.size_bytes // BLOCK) * BLOCK)[: header.size_bytes]
 
