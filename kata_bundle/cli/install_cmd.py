@@ -65,12 +65,13 @@ def command(
     from kata_bundle.node.lock import node_lock
     from kata_bundle.node.source import open_source
 
-    machine = machine_for(app, root, dest, suffix)
     source = open_source(Path(bundle))
+    machine = machine_for(app, root, dest, suffix, may_be_missing=True)
     wanted = _desired(app, source, machine.site.dest, suffix, shims, Arch.parse(arch) if arch else Arch.of_this_machine())
     if app.dry_run or plan_only:
         show_plan(app, plan_install(machine, wanted))
         return
+    Path(root).mkdir(parents=True, exist_ok=True)
     with node_lock(machine.site, app.progress):
         done = install(machine, wanted, keep=keep, approved=parse_digest(approved) if approved else None)
     for note in done.plan.notes:

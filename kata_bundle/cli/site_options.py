@@ -27,7 +27,7 @@ def site_options(function: Any) -> Any:
             metavar="DIR",
             default="/",
             show_default=True,
-            type=click.Path(exists=True, file_okay=False),
+            type=click.Path(file_okay=False),
             help="Directory that stands for the host's root.",
         ),
     ):
@@ -35,11 +35,15 @@ def site_options(function: Any) -> Any:
     return function
 
 
-def machine_for(app: App, root: str, dest: str, suffix: str | None) -> Machine:
-    """Return the machine that the options name."""
+def machine_for(app: App, root: str, dest: str, suffix: str | None, *, may_be_missing: bool = False) -> Machine:
+    """Return the machine that the options name; raise :class:`UsageError` when its root is missing and may not be."""
+    from kata_bundle.core.errors import UsageError
     from kata_bundle.node.machine import Machine
     from kata_bundle.node.site import Site, destination
 
+    if not may_be_missing and not os.path.isdir(root):
+        message = f"root {root} does not exist"
+        raise UsageError(message, hint="nothing is installed there; --root names the directory that stands for the host's root")
     return Machine(Site(os.path.realpath(root), destination(dest, suffix)), progress=app.progress)
 
 
