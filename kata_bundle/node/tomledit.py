@@ -10,6 +10,7 @@ difference is refused and nothing is written. Must not know which program reads 
 ``a.b``                      the value or table ``a.b`` is ours: undoing removes it
 ``a.b[]=text``               the element ``text`` of array ``a.b`` is ours: undoing takes it out, and an emptied array with it
 ``a.b={"set":X,"was":Y}``    ``a.b`` held ``Y`` and was given ``X``: undoing puts ``Y`` back if ``X`` still stands there
+``a.b{}``                    table ``a.b`` came with a key of ours: undoing removes it when nothing is left in it
 ===========================  ==========================================================================================
 """
 
@@ -39,6 +40,7 @@ __all__ = [
     "TomlFile",
     "copy_keys",
     "element_key",
+    "emptied_key",
     "parse_path",
     "remove_keys",
     "replaced_key",
@@ -275,6 +277,11 @@ def element_key(path: str | Sequence[str], value: str) -> str:
     return f"{format_path(parse_path(path))}[]={value}"
 
 
+def emptied_key(path: str | Sequence[str]) -> str:
+    """Return the owned key for table ``path``, which was made for a key of ours and is to go when it is empty."""
+    return f"{format_path(parse_path(path))}{{}}"
+
+
 def replaced_key(path: str | Sequence[str], *, new: TomlValue, old: TomlValue) -> str:
     """Return the owned key for ``path``, which held ``old`` and was given ``new``. Raises :class:`TomlError` for dates."""
     return f"{format_path(parse_path(path))}={canonical_json({'set': new, 'was': old})}"
@@ -292,9 +299,12 @@ def remove_keys(text: bytes, keys: Iterable[str]) -> bytes:
     file = _as_file(text)
     plain: list[KeyPath] = []
     back: dict[KeyPath, TomlValue] = {}
+    emptied: list[KeyPath] = []
     for key in keys:
         path, rest = split_path(key)
-        if rest.startswith("[]="):
+        if rest == "{}":
+            emptied.append(path)
+        elif rest.startswith("[]="):
             if file.contains(path) and rest[3:] in file.get_array(path):
                 file.remove(path, rest[3:])
                 plain += [path] if not file.get_array(path) else []
@@ -306,6 +316,7 @@ def remove_keys(text: bytes, keys: Iterable[str]) -> bytes:
             plain.append(path)
     file.delete_many(plain)
     file.set_many(back)
+    file.delete_many([path for path in emptied if file.contains(path) and _value_at(dict(file.data), path) == {}])
     return file.render().encode()
 
 
@@ -320,7 +331,7 @@ def set_keys(text: bytes, values: Mapping[str, TomlValue]) -> bytes:
         path, rest = split_path(key)
         if rest.startswith("[]="):
             file.append(path, rest[3:])
-        else:
+        elif rest != "{}":
             plain[path] = value
     file.set_many(plain)
     return file.render().encode()
@@ -335,7 +346,7 @@ def copy_keys(text: bytes, source: bytes, keys: Iterable[str]) -> bytes:
     values: dict[str, TomlValue] = {}
     for key in keys:
         path, rest = split_path(key)
-        if not origin.contains(path):
+        if not origin.contains(path) or rest == "{}":
             continue
         if rest.startswith("[]="):
             if rest[3:] in origin.get_array(path):

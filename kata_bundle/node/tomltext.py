@@ -72,8 +72,8 @@ def _unescape(code: str) -> str:
 def split_path(text: str) -> tuple[KeyPath, str]:
     """Return the components of the path that ``text`` begins with, and what follows it.
 
-    A path ends at the end of the text or at the first ``=`` or ``[`` outside quotes. Raises :class:`TomlError` for unbalanced
-    quotes and for a path without any component.
+    A path ends at the end of the text or at the first ``=``, ``[`` or ``{`` outside quotes. Raises :class:`TomlError` for
+    unbalanced quotes and for a path without any component.
     """
     parts: list[str] = []
     current: list[str] = []
@@ -91,7 +91,7 @@ def split_path(text: str) -> tuple[KeyPath, str]:
             if current or was_quoted:
                 parts.append("".join(current))
             current, was_quoted = [], False
-        elif not quoted and character in "=[":
+        elif not quoted and character in "=[{":
             break
         else:
             current.append(character)
