@@ -67,7 +67,6 @@ class KataReader:
 
     def __init__(self, stream: Readable, *, what: str, limits: Limits = DEFAULT_LIMITS) -> None:
         self._tar = TarReader(stream, what=what, limits=limits)
-        self._what = what
         self._limits = limits
         self._names_left = limits.max_name_bytes
         self._found: dict[RelPath, Directory | Symlink | _File] = {}

@@ -112,9 +112,9 @@ class TarReader:
             for _ in self.chunks():
                 pass
             self._read(self._padding)
+            self._name = ""
         if extended.seen:
             self.fail("an extended header without a member")
-        self._name = ""
         self._read_end()
 
     def chunks(self) -> Iterator[bytes]:
@@ -135,7 +135,6 @@ class TarReader:
         while len(data) < size:
             more = self._stream.read(size - len(data))
             if not more:
-                self._name = ""
                 self.fail("truncated: it ends before the end-of-archive blocks")
             data += more
         return data
