@@ -32,7 +32,11 @@ __all__ = ["bundle_indexes", "write_layout", "write_tarballs"]
 
 
 def bundle_indexes(catalog: Catalog, plan: Plan, layers: Sequence[LayerRecord]) -> dict[Arch, BundleIndex]:
-    """Return the bundle index of every architecture of ``plan``; ``layers`` must hold each planned component."""
+    """Return the bundle index of every architecture of ``plan``; ``layers`` must hold each planned component.
+
+    An install without a choice of its own enables the shims that were selected by name; of a bundle of everything, the
+    architecture's defaults.
+    """
     known = {(layer.arch, layer.component): layer for layer in layers}
     indexes = {}
     for arch in plan.arches:
@@ -43,7 +47,7 @@ def bundle_indexes(catalog: Catalog, plan: Plan, layers: Sequence[LayerRecord]) 
             shims={shim: catalog.component_map.components(shim, arch) or () for shim in shims},
             layers={c.component: known[arch, c.component].to_bundle_layer() for c in plan.components_on(arch)},
             default_shim=defaults.default_shim if defaults.default_shim in shims else None,
-            default_shims=tuple(shim for shim in defaults.default_shims if shim in shims),
+            default_shims=tuple(s for s in defaults.default_shims if s in shims) if plan.is_everything else shims,
             runtime_classes=tuple(
                 {
                     "shim": shim,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kata_bundle.core.diagnostics import did_you_mean
 from kata_bundle.core.errors import UsageError
-from kata_bundle.plan.selection import Cell, resolve_cells
+from kata_bundle.plan.selection import ALL, Cell, resolve_cells
 
 if TYPE_CHECKING:
     from kata_bundle.core.arch import Arch
@@ -35,6 +35,8 @@ class Plan:
 
     cells: tuple[Cell, ...]
     components: tuple[PlannedComponent, ...]
+    is_everything: bool
+    """Whether all shims were asked for, instead of some by name."""
 
     @property
     def arches(self) -> tuple[Arch, ...]:
@@ -95,7 +97,7 @@ def plan_closure(catalog: Catalog, selection: Selection) -> Plan:
             (cell.shim for cell in cells if cell.arch is arch), arch
         ).needed_by.items()
     ]
-    return Plan(cells=cells, components=tuple(components))
+    return Plan(cells=cells, components=tuple(components), is_everything=ALL in selection.shims)
 
 
 def why(catalog: Catalog, shim: str, component: str, arches: tuple[Arch, ...]) -> tuple[Reason, ...]:

@@ -62,6 +62,13 @@ def test_the_index_of_each_architecture_holds_its_cells_and_defaults_of_the_sele
     assert [c["name"] for c in indexes[X].runtime_classes] == ["kata-qemu", "kata-qemu-runtime-rs"]
 
 
+def test_a_bundle_of_everything_enables_the_architectures_defaults(catalog, store, tmp_path):
+    plan, layers = made(catalog, store, tmp_path, shims=("all",), arches=(X,))
+    index = bundle_indexes(catalog, plan, layers)[X]
+    assert set(index.default_shims) == set(catalog.arches[X].default_shims) & set(index.shims)
+    assert len(index.shims) > len(index.default_shims) > 1
+
+
 def test_a_selection_without_the_default_shim_has_none(catalog, store, tmp_path):
     plan, layers = made(catalog, store, tmp_path, shims=("clh",), arches=(X,))
     assert bundle_indexes(catalog, plan, layers)[X].default_shim is None
