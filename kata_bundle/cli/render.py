@@ -72,7 +72,7 @@ def _excerpt(source: str, line: int, column: int, length: int) -> list[str]:
     """Return the source line and the marker under it, cut to a readable width around the column."""
     before, marked = source[: column - 1], source[column - 1 : column - 1 + max(length, 1)] or " "
     after = source[column - 1 + len(marked) :]
-    if len(before) > _EXCERPT_WIDTH // 2:
+    if len(source) > _EXCERPT_WIDTH and len(before) > _EXCERPT_WIDTH // 2:
         before = "…" + before[-_EXCERPT_WIDTH // 2 :]
     if len(marked) > _EXCERPT_WIDTH:
         marked, after = marked[:_EXCERPT_WIDTH] + "…", ""

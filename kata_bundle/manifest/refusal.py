@@ -34,7 +34,7 @@ DUPLICATE: Final = "KB104"
 LIMIT: Final = "KB105"
 NOT_PLAIN: Final = "KB106"
 
-MAX_BYTES: Final = 8 << 20
+MAX_BYTES: Final = 4 << 20
 """Longest document read. Ten thousand components fit; what is longer is no manifest."""
 MAX_DEPTH: Final = 48
 """Deepest nesting read; no manifest comes near."""

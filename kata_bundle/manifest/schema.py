@@ -43,12 +43,14 @@ def render_schema(name: str) -> str:
 
 
 def _plain(schema: Any) -> Any:
-    """Return ``schema`` without what models need and documents do not have: null for an absent key, and titles."""
+    """Return ``schema`` as documents need it: no null for an absent key, no titles, no names that match no pattern."""
     if isinstance(schema, list):
         return [_plain(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     result: dict[str, Any] = {}
+    if "patternProperties" in schema:
+        result["additionalProperties"] = False  # the names of a table are as closed as its keys
     for key, value in schema.items():
         if key == "title" and isinstance(value, str):
             continue
@@ -58,8 +60,9 @@ def _plain(schema: Any) -> Any:
             options = [option for option in value if option != {"type": "null"}]
             result |= _plain(options[0]) if len(options) == 1 else {"anyOf": _plain(options)}
         else:
-            # The names in "properties" and "$defs" are data, even if one is "title" or "default".
-            result[key] = {k: _plain(v) for k, v in value.items()} if key in {"properties", "$defs"} else _plain(value)
+            # The names below these are data, even if one is "title" or "default".
+            named = key in {"properties", "patternProperties", "$defs"}
+            result[key] = {name: _plain(item) for name, item in value.items()} if named else _plain(value)
     return result
 
 

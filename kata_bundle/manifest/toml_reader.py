@@ -28,9 +28,8 @@ _BASIC = re.compile(r'"(?:[^"\\\n]|\\.)*+"')
 _LITERAL = re.compile(r"'[^'\n]*+'")
 _LONG_BASIC = re.compile(r'"""(?:[^"\\]|\\[\s\S]|"(?!""))*+"{3,5}')
 _LONG_LITERAL = re.compile(r"'''(?:[^']|'(?!''))*+'{3,5}")
-_STATEMENT = re.compile(
-    rf"{_PART}(?:[ \t]*+\.[ \t]*+{_PART})*+[ \t]*+=|\[\[?{_PART}[\w.\"' -]*+\]\]?[ \t]*+(?:#[^\n]*+)?\r?$", re.MULTILINE
-)
+_STATEMENT = re.compile(rf"{_PART}(?:[ \t]*+\.[ \t]*+{_PART})*+[ \t]*+=")
+_HEADER = re.compile(rf"\[\[?[ \t]*+{_PART}(?:[ \t]*+\.[ \t]*+{_PART})*+[ \t]*+\]\]?[ \t]*+(?:#[^\n]*+)?\r?$", re.MULTILINE)
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -69,14 +68,13 @@ def _explained(text: str, error: tomllib.TOMLDecodeError) -> Refused:
     scanner = _Scanner(text)
     try:
         scanner.document()
+    except _Twice as twice:
+        return Refused(DUPLICATE, f'key "{key_text(twice.path)}" is given twice, first on line {twice.first.line}', twice.second)
     except _Stuck as stuck:
         if stuck.message:
             return Refused(SYNTAX, stuck.message, lines.place(stuck.offset, stuck.offset + 1))
     except RecursionError:
         return Refused(LIMIT, f"values are nested deeper than {MAX_DEPTH} levels", _deepest(text))
-    if scanner.twice is not None:
-        path, second, first = scanner.twice
-        return Refused(DUPLICATE, f'key "{key_text(path)}" is given twice, first on line {first.line}', second)
     message = str(error)
     match = _AT.search(message)
     reason = message[: match.start()] if match else message
@@ -112,6 +110,14 @@ class _Stuck(Exception):  # noqa: N818 - says where the scanner stopped
         self.message = message
 
 
+class _Twice(Exception):  # noqa: N818 - says which key the scanner met again
+    def __init__(self, path: KeyPath, first: Place, second: Place) -> None:
+        super().__init__(path)
+        self.path = path
+        self.first = first
+        self.second = second
+
+
 class _Scanner:
     """Records places. Right for valid documents; stops with :class:`_Stuck` where it cannot go on."""
 
@@ -119,7 +125,6 @@ class _Scanner:
         self.text = text
         self.lines = LineIndex(text)
         self.places = Places(values={(): Place(1, 1, 1)})
-        self.twice: tuple[KeyPath, Place, Place] | None = None
         self._arrays: dict[KeyPath, int] = {}
         self._tables: dict[KeyPath, Place] = {}
 
@@ -164,17 +169,13 @@ class _Scanner:
                 path = (*path, self._arrays[path] - 1)
             elif last:
                 if path in self._tables:
-                    self.repeat(path, place, self._tables[path])
+                    raise _Twice(path, self._tables[path], place)
                 self._tables[path] = place
                 self.places.keys[path] = place
             else:
                 self.places.keys.setdefault(path, place)
             self.places.values.setdefault(path, self.lines.place(at, closing + brackets))
         return path, closing + brackets
-
-    def repeat(self, path: KeyPath, second: Place, first: Place) -> None:
-        if self.twice is None:
-            self.twice = (path, second, first)
 
     def key(self, at: int) -> tuple[list[tuple[str, int, int]], int]:
         parts: list[tuple[str, int, int]] = []
@@ -198,7 +199,7 @@ class _Scanner:
         place = self.lines.place(parts[-1][1], parts[-1][2])
         first = self.places.keys[path]
         if first != place:
-            self.repeat(path, place, first)
+            raise _Twice(path, first, place)
         equals = self.blank(end)
         if not self.text.startswith("=", equals):
             raise _Stuck(equals)
@@ -237,15 +238,18 @@ class _Scanner:
     def array(self, path: KeyPath, start: int) -> int:
         at = self.between(start + 1)
         count, last = 0, start
+        before_header: int | None = None  # what looks like an item may be the next table's header
         while not self.text.startswith("]", at):
             if count:
                 if not self.text.startswith(",", at):
-                    self.missing(start, last, at, "array")
+                    self.missing(start, last if before_header is None else before_header, at, "array")
                 at = self.between(at + 1)
                 if self.text.startswith("]", at):
                     break
+            if before_header is None and self.text[at - 1] == "\n" and _HEADER.match(self.text, at):
+                before_header = last
             if at >= len(self.text) or _STATEMENT.match(self.text, at):
-                self.missing(start, last, at, "array")
+                self.missing(start, last if before_header is None else before_header, at, "array")
             last = self.value((*path, count), at) - 1
             at = self.between(last + 1)
             count += 1

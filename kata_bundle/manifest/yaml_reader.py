@@ -61,7 +61,9 @@ def _events(text: str) -> Iterator[Any]:
         yield from yaml.parse(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Place(mark.line + 1, mark.column + 1, 1) if mark else Place(1, 1, 1)
+        lines = LineIndex(text)
+        offset = lines.offset(mark.line + 1, mark.column + 1) if mark else 0
+        place = lines.place(offset, offset + 1)
         context = f" {error.context}" if error.context else ""
         raise Refused(SYNTAX, f"{error.problem or 'this is not YAML'}{context}", place) from None
     except yaml.reader.ReaderError as error:
@@ -216,7 +218,8 @@ class _Builder:
         """Return the value of a scalar by the core schema."""
         text: str = event.value
         tag = event.tag
-        if tag in {"!", f"{_TAG}str"} or (tag is None and event.style is not None):
+        quoted = bool(event.style)  # None or "" for plain ones, as the parser goes
+        if tag in {"!", f"{_TAG}str"} or (tag is None and quoted):
             return text
         if tag is not None and tag not in {f"{_TAG}{name}" for name in ("int", "float", "bool", "null")}:
             raise Refused(NOT_PLAIN, f"tag {tag} has no meaning here", place)

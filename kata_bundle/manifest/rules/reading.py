@@ -43,7 +43,7 @@ declare(
     refusal.LIMIT,
     "a document is too large, too deep or stands for too much",
     """
-    A document may have 8 MiB, 48 levels of nesting and a million values, those behind YAML aliases counted as often as they are
+    A document may have 4 MiB, 48 levels of nesting and a million values, those behind YAML aliases counted as often as they are
     referred to. What is beyond is a mistake or an attack, and would take time and memory out of proportion.
     """,
 )
@@ -63,7 +63,11 @@ declare(
     header above it. An unknown key is an error, because what somebody wanted to say with it would not happen.
     """,
 )
-declare(validation.MISSING_KEY, "a missing key", "The table shown needs a key that it does not have.")
+declare(
+    validation.MISSING_KEY,
+    "a missing key",
+    "The table shown needs a key that it does not have. Nothing stands for it: there are no hidden defaults.",
+)
 declare(
     validation.WRONG_TYPE,
     "a value of the wrong type",

@@ -1,0 +1,46 @@
+"""A copy of the shipped manifests to damage, and what is found in it."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kata_bundle.manifest.load import load_manifests
+
+SHIPPED = Path(__file__).parents[3] / "manifests"
+
+
+@dataclass
+class Folder:
+    path: Path
+
+    def edit(self, file, old, new, *, count=1):
+        """Replace ``old``, which has to be there, the first ``count`` times."""
+        target = self.path / file
+        text = target.read_text(encoding="utf-8")
+        assert old in text, f"{old!r} is not in {file}"
+        target.write_text(text.replace(old, new, count), encoding="utf-8")
+
+    def load(self):
+        return load_manifests(self.path)
+
+    def findings(self):
+        """Return (code, file, source line without blanks around it, message) of every finding."""
+        report = self.load().report
+        return [
+            (
+                f.code,
+                str(Path(f.span.path).relative_to(self.path)),
+                (report.source_line(f.span) or "").strip(),
+                f.message,
+            )
+            for f in report
+        ]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    target = tmp_path / "manifests"
+    shutil.copytree(SHIPPED, target)
+    return Folder(target)
