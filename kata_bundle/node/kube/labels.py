@@ -8,11 +8,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from kata_bundle.node.handlers import INSTANCE_LABEL_PREFIX, SHARED_LABEL, instance_label
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    "MARK_PREFIX",
     "SHARED_LABEL",
     "SharedLabel",
     "apply_updates",
@@ -25,12 +26,6 @@ __all__ = [
     "shared_label_after",
 ]
 
-SHARED_LABEL = "katacontainers.io/kata-runtime"
-"""Shared by all installs of a node: ``true`` admits workloads, ``false`` marks a node being installed or dismantled."""
-
-MARK_PREFIX = "kata-deploy.katacontainers.io/"
-"""Prefix of each install's own mark."""
-
 
 class SharedLabel(StrEnum):
     """What becomes of the shared label when one install lets go of the node."""
@@ -40,18 +35,13 @@ class SharedLabel(StrEnum):
     REMOVE = "remove"
 
 
-def instance_label(suffix: str | None) -> str:
-    """Return the key of the mark of the install with ``suffix``."""
-    return MARK_PREFIX + (suffix or "default")
-
-
 def shared_label_after(labels: Mapping[str, str], suffix: str | None, *, unmarked_install: bool = False) -> SharedLabel:
     """Return what becomes of the shared label when the install with ``suffix`` lets go.
 
     ``unmarked_install`` says whether another installer DaemonSet selects the node; it counts only where no other mark does.
     """
     own = instance_label(suffix)
-    others = [value for key, value in labels.items() if key.startswith(MARK_PREFIX) and key != own]
+    others = [value for key, value in labels.items() if key.startswith(INSTANCE_LABEL_PREFIX) and key != own]
     if any(value != "false" for value in others):
         return SharedLabel.KEEP
     if others:
