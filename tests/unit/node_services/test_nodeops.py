@@ -227,20 +227,7 @@ def test_three_failed_readings_in_a_row_leave_the_question_open(fake, api, clock
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        [
-            ("10m0s", 600),
-            ("2m", 120),
-            ("1h2m3.5s", 3723.5),
-            ("250ms", 0.25),
-            ("0", 0),
-            ("-1m", -60),
-            ("", None),
-            ("10", None),
-            ("10 m", None),
-            ("m", None),
-            ("1x", None),
-            (".5s", 0.5),
-        ],
+        ("10m0s", 600),
         ("2m", 120),
         ("1h2m3.5s", 3723.5),
         ("250ms", 0.25),
