@@ -175,6 +175,8 @@ class NodeConfig:
     no_proxy: ProxySetting = ProxySetting()
     installation_prefix: str | None = None
     suffix: str | None = None
+    install_directory: str | None = None
+    """The install directory when it was chosen directly; ``None`` where it follows from prefix and suffix."""
     snapshotter_setup: tuple[str, ...] = ()
     """Snapshotters to install, in order."""
     erofs_merge_mode: MergeMode | None = None
@@ -199,6 +201,8 @@ class NodeConfig:
     @property
     def dest(self) -> str:
         """The install directory."""
+        if self.install_directory is not None:
+            return self.install_directory
         return f"{(self.installation_prefix or '').rstrip('/')}/opt/kata" + (f"-{self.suffix}" if self.suffix else "")
 
     @property

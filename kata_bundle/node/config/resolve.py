@@ -124,6 +124,7 @@ def resolve(settings: Settings, machine: str, facts: Facts, problems: Problems |
         no_proxy=it.take("no_proxy", settings.no_proxy, ProxySetting()),
         installation_prefix=prefix,
         suffix=suffix,
+        install_directory=it.optional("install_directory", settings.install_directory),
         snapshotter_setup=it.take("snapshotter_setup", settings.snapshotter_setup, ()),
         erofs_merge_mode=_choice(it, "erofs_merge_mode", settings.erofs_merge_mode, MergeMode, "EROFS_MERGE_MODE"),
         erofs_size=_choice(it, "erofs_size", settings.erofs_size, ErofsSize, "EROFS_SNAPSHOTTER_MODE"),

@@ -73,6 +73,7 @@ class Settings:
     """Members whose value is meant for every architecture: what they say of shims without components here is ignored (D14)."""
     installation_prefix: Given[str] | None = None
     suffix: Given[str] | None = None
+    install_directory: Given[str] | None = None
     snapshotter_setup: Given[tuple[str, ...]] | None = None
     erofs_merge_mode: Given[str] | None = None
     erofs_size: Given[str] | None = None
