@@ -6,7 +6,6 @@ Knows the folders ``blobs/sha256``, ``tmp`` and ``quarantine`` of a store. Must 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import io
@@ -119,7 +118,11 @@ class Blobs:
         with self._sync_lock:  # who finds nothing to do must not overtake the one who is doing it
             if self._unsynced and self.is_durable:
                 self._unsynced = False
-                fsync_directory(self._blobs)
+                try:
+                    fsync_directory(self._blobs)
+                except BaseException:
+                    self._unsynced = True
+                    raise
 
     def digests(self) -> Iterator[Digest]:
         """Yield the digests of all blobs, sorted."""
@@ -261,7 +264,7 @@ class _HashingFile(io.FileIO):
         return count
 
     def seekable(self) -> bool:
-        return False
+        return False  # what is written twice or skipped would not be what was hashed
 
     @property
     def digest(self) -> Digest:
@@ -269,8 +272,5 @@ class _HashingFile(io.FileIO):
 
 
 def _remove(name: str) -> None:
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(name)
-    except OSError as error:
-        if error.errno not in {errno.ENOENT, errno.EROFS}:
-            raise

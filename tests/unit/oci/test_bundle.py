@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +61,16 @@ def test_layers_are_links_to_the_store(sample):
     layer = sample.indexes[Arch.X86_64].layers["kernel"]
     inside = open_bundle(sample.directory).layer_path(Arch.X86_64, "kernel")
     assert inside.stat().st_ino == sample.store.path(layer.packed).stat().st_ino
+
+
+def test_on_another_file_system_layers_are_copies(sample, tmp_path):
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second file system at /dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        sample.write(Path(folder) / "bundle")
+        assert snapshot(Path(folder) / "bundle") == snapshot(sample.directory)
+        assert open_bundle(Path(folder) / "bundle").layer_path(Arch.X86_64, "kernel").stat().st_nlink == 1
 
 
 def test_a_new_bundle_replaces_an_older_one_and_its_blobs(sample, tmp_path):

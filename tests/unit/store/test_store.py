@@ -232,6 +232,32 @@ def test_a_blob_of_the_wrong_length_is_replaced_by_the_next_put(store):
     assert store.read(digest) == b"abc"
 
 
+@pytest.mark.parametrize("error", [FileNotFoundError, PermissionError])
+def test_a_blob_taken_away_while_it_is_put_is_written_again_and_a_strangers_is_used(store, monkeypatch, error):
+    digest = store.put_bytes(b"x")
+
+    def utime(path):
+        if error is FileNotFoundError:
+            os.unlink(path)
+        raise error
+
+    monkeypatch.setattr(os, "utime", utime)
+    assert store.put_bytes(b"x") == digest
+    assert store.read(digest) == b"x"
+
+
+def test_a_second_reader_of_a_corrupt_blob_is_told_that_it_is_set_aside(store):
+    digest = store.put_bytes(BIG)
+    corrupt(store, digest)
+    with store.open(digest) as first, store.open(digest) as second:
+        with pytest.raises(IntegrityError, match="has digest"):
+            first.read()
+        with pytest.raises(IntegrityError) as caught:
+            second.read()
+    assert "already set aside" in (caught.value.hint or "")
+    assert len(os.listdir(store.root / "quarantine")) == 1
+
+
 def test_a_corrupt_blob_goes_to_quarantine_is_named_and_can_be_put_again(store):
     digest = store.put_bytes(BIG)
     corrupt(store, digest)
@@ -320,6 +346,14 @@ def test_a_writer_publishes_once(store):
         assert blob.publish() == (digest_bytes(b"x"), 1)
         with pytest.raises(ValueError, match="published once"):
             blob.publish()
+
+
+def test_a_writer_cannot_seek(store):
+    with store.new_blob() as blob:
+        blob.sink.write(b"x")
+        assert not blob.sink.seekable()
+        with pytest.raises(OSError, match="seek"):
+            blob.sink.seek(0)
 
 
 def test_a_batch_publishes_at_its_end_and_before_it_holds_too_many_files(store, tmp_path):
@@ -433,6 +467,26 @@ def test_a_record_is_durable_only_after_its_blobs_are(tmp_path, monkeypatch):
     assert all("blobs" not in path for path in order), "nothing new to flush"
 
 
+def test_a_flush_that_failed_is_tried_again_before_the_next_record(tmp_path, monkeypatch):
+    store = Store(tmp_path / "store")
+    result = result_of(store)
+    real, failures = os.fsync, [OSError(errno.EIO, "disk")]
+
+    def fsync(fd):
+        if failures:
+            raise failures.pop()
+        flushed.append(os.readlink(f"/proc/self/fd/{fd}"))
+        real(fd)
+
+    flushed = []
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="disk"):
+        store.put_result(KEY, result)
+    assert store.get_result(KEY) is None
+    store.put_result(KEY, result)
+    assert flushed[0] == str(store.root / "blobs" / "sha256")
+
+
 def test_a_layer_is_found_by_what_decides_its_bytes(store):
     record = add_layer(store, "kernel", Arch.X86_64)
     find = store.find_layer
@@ -480,6 +534,20 @@ def test_a_layer_can_be_forgotten(store):
     assert store.has(record.packed)
 
 
+def test_a_damaged_record_that_cannot_be_moved_is_named(store, monkeypatch):
+    store.put_result(KEY, result_of(store))
+    path = store.root / "actions" / KEY.split(":")[1]
+    path.write_bytes(b"")
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(IntegrityError) as caught:
+        store.get_result(KEY)
+    assert caught.value.hint == f"it could not be moved to quarantine (Read-only file system); remove {path}"
+
+
 def test_files_that_are_no_records_are_not_listed(store):
     record = add_layer(store, "kernel", Arch.X86_64)
     for name in (".hidden", "x86_64.1.tmp-33-ab", "with space", "..double"):
@@ -525,6 +593,23 @@ def test_a_lock_is_held_against_other_threads(store):
         order.append("first")
     thread.join()
     assert order == ["first", "other"]
+
+
+def test_a_large_file_that_grows_or_shrinks_while_it_is_stored_is_stored_as_read(store, tmp_path, monkeypatch):
+    (tmp_path / "f").write_bytes(b"x" * 10)
+    real = os.fstat
+
+    def fstat(fd):  # the size seen first is small, the content large
+        monkeypatch.setattr(os, "fstat", real)
+        status = real(fd)
+        (tmp_path / "f").write_bytes(BIG)
+        return status
+
+    import kata_bundle.store.batch as module
+
+    monkeypatch.setattr(module, "open_blob_file", lambda path, what: os.open(path, os.O_RDONLY))
+    monkeypatch.setattr(os, "fstat", fstat)
+    assert store.put_file(tmp_path / "f") == (digest_bytes(BIG), len(BIG))
 
 
 def test_sweeping_takes_what_dead_writers_left_and_nothing_else(store):
