@@ -47,7 +47,7 @@ def devkit_values(
 
     All are listed, because a drop-in replaces an array; paths of ``existing`` ones follow the install to ``dest``.
     """
-    extensions = [{**entry, "path": moved(entry["path"], dest)} for entry in existing]
+    extensions = [{key: moved(text, dest) for key, text in entry.items()} for entry in existing]
     extensions.append({"name": _NAME, "path": image, **({} if verity is None else {"verity_params": verity})})
     return {"agent": {"kata": {"debug_console_enabled": True}}, "hypervisor": {section: {_KEY: extensions}}}
 
