@@ -33,6 +33,8 @@ __all__ = [
     "cleanup_steps",
     "decide_cleanup",
     "decide_reset",
+    "holds_node",
+    "other_installers",
     "run_steps",
     "survey_node",
     "wait_for_no_pods",
@@ -139,7 +141,7 @@ class Survey:
 
     def has_unmarked_install(self, node: Node) -> bool:
         """Return whether another installer DaemonSet selects ``node`` (which may have been read again since)."""
-        return any(not other.is_deleting and other.selects(node) for other in self.others)
+        return holds_node(self.others, node)
 
 
 def survey_node(api: KubeApi, node: str, *, daemonset: str) -> Survey:
@@ -152,13 +154,18 @@ def survey_node(api: KubeApi, node: str, *, daemonset: str) -> Survey:
         own = OwnDaemonSet.DELETING
     else:
         own = OwnDaemonSet.HOLDS_NODE if ours.selects(found) else OwnDaemonSet.ELSEWHERE
-    others = tuple(
-        other
-        for other in api.daemonsets()
-        if _INSTALLER_NAME in other.name
-        and (other.name, other.namespace) != (daemonset, ours.namespace if ours else api.namespace)
-    )
-    return Survey(node=found, own=own, others=others)
+    return Survey(node=found, own=own, others=other_installers(api, own_name=daemonset))
+
+
+def other_installers(api: KubeApi, *, own_name: str | None = None) -> tuple[DaemonSet, ...]:
+    """Return the DaemonSets that look like installers, without the one named ``own_name`` in our own namespace."""
+    own = (own_name, api.namespace)
+    return tuple(found for found in api.daemonsets() if _INSTALLER_NAME in found.name and (found.name, found.namespace) != own)
+
+
+def holds_node(daemonsets: Sequence[DaemonSet], node: Node) -> bool:
+    """Return whether one of ``daemonsets`` stays and selects ``node``."""
+    return any(not found.is_deleting and found.selects(node) for found in daemonsets)
 
 
 class CleanupError(InstallError):

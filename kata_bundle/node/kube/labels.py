@@ -18,6 +18,7 @@ __all__ = [
     "SharedLabel",
     "apply_updates",
     "claim_updates",
+    "demote_updates",
     "instance_label",
     "is_retryable",
     "json_pointer_token",
@@ -57,6 +58,17 @@ def claim_updates(labels: Mapping[str, str], suffix: str | None) -> dict[str, st
 def apply_updates(labels: Mapping[str, str], suffix: str | None) -> dict[str, str]:
     """Return the labels to set to ``true``; empty when both are."""
     return {key: "true" for key in (SHARED_LABEL, instance_label(suffix)) if labels.get(key) != "true"}
+
+
+def demote_updates(labels: Mapping[str, str], suffix: str | None) -> dict[str, str]:
+    """Return what keeps new workloads away before the install with ``suffix`` is taken apart, as far as no other one serves."""
+    updates = {}
+    own = instance_label(suffix)
+    if labels.get(own, "false") != "false":
+        updates[own] = "false"
+    if shared_label_after(labels, suffix) is not SharedLabel.KEEP and labels.get(SHARED_LABEL, "false") != "false":
+        updates[SHARED_LABEL] = "false"
+    return updates
 
 
 def release_updates(labels: Mapping[str, str], suffix: str | None, *, unmarked_install: bool = False) -> dict[str, str | None]:

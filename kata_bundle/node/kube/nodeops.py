@@ -32,6 +32,7 @@ __all__ = [
     "apply_labels",
     "claim_node",
     "confirm_handlers",
+    "demote_node",
     "kubelet_timeout_warning",
     "lift_taints",
     "parse_duration",
@@ -70,6 +71,18 @@ def claim_node(api: KubeApi, node: str, suffix: str | None) -> dict[str, str]:
         lambda found, updates: labels.label_patch(found.labels, updates, resource_version=found.resource_version),
         tries=LABEL_TRIES,
         what="claiming",
+    )
+
+
+def demote_node(api: KubeApi, node: str, suffix: str | None) -> dict[str, str]:
+    """Keep new workloads of the install with ``suffix`` away from the node before it is taken apart; return what was set."""
+    return _guarded(
+        api,
+        node,
+        lambda found: dict(labels.demote_updates(found.labels, suffix)),
+        lambda found, updates: labels.label_patch(found.labels, updates, resource_version=found.resource_version),
+        tries=LABEL_TRIES,
+        what="demoting",
     )
 
 
