@@ -60,7 +60,8 @@ def test_every_error_class_has_its_documented_exit_code():
         for sub in cls.__subclasses__():
             yield from leaves(sub)
 
-    codes = {cls.__name__: cls.exit_code for cls in leaves(BundleError)}
+    # Rooms add classes of their own below these; the documented tree is that of core.errors.
+    codes = {cls.__name__: cls.exit_code for cls in leaves(BundleError) if cls.__module__ == BundleError.__module__}
     assert set(codes.values()) == set(range(1, 13))
     assert codes["PinMissingError"] == codes["LockError"] == 4
     assert codes["ArchiveError"] == codes["IntegrityError"] == 7
