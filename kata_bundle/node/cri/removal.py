@@ -17,7 +17,7 @@ from kata_bundle.node.cri.layouts import Layout, default_drop_in, drop_in_name, 
 from kata_bundle.node.cri.migration import drop_in_places, own_unsuffixed, scrubbed_imports
 from kata_bundle.node.cri.model import CriPlan, CriRequest
 from kata_bundle.node.cri.tables import root_version
-from kata_bundle.node.cri.wholefile import BUILT_IN_RUNTIME, without_own_keys
+from kata_bundle.node.cri.wholefile import without_own_keys
 from kata_bundle.node.hostedit import EditKind, HostEdit
 from kata_bundle.node.refusal import RefusedError
 from kata_bundle.node.tomltext import TomlError, same_value
@@ -114,7 +114,9 @@ def _root(host: HostView, request: CriRequest, layout: Layout, out: _Removal) ->
                 out.edits.append(HostEdit(path=path, after=None, reason=f"{layout.config_file} is gone"))
         return
     try:
-        rest = _without_imports(without_own_keys(content, request.dest, request.suffix), request, layout)
+        original = backup if record is None else b"version = 2\n"
+        rest = without_own_keys(content, request.dest, request.suffix, original=original)
+        rest = _without_imports(rest, request, layout)
     except TomlError as error:
         out.warnings.append(f"{layout.config_file} could not be cleaned: {error}")
         out.left.append(layout.config_file)
@@ -153,18 +155,12 @@ def _without_imports(text: bytes, request: CriRequest, layout: Layout) -> bytes:
 
 
 def _says_the_same(rest: bytes, backup: bytes) -> bool:
-    """Return whether the cleaned file and the backup differ in blank lines and the stated built-in runtime at most."""
+    """Return whether the cleaned file and the backup differ in blank lines and emptied tables at most."""
     if _lines(rest) == _lines(backup):
         return True
     one, other = parse_config(rest), parse_config(backup)
     if one is None or other is None or _comments(rest) != _comments(backup):
         return False
-    for plugins in (one.get("plugins"), other.get("plugins")):
-        for plugin in plugins.values() if isinstance(plugins, dict) else ():
-            runtimes = plugin.get("containerd", {}).get("runtimes", {}) if isinstance(plugin, dict) else {}
-            if isinstance(runtimes, dict) and runtimes == {"runc": dict(BUILT_IN_RUNTIME)}:
-                del plugin["containerd"]["runtimes"]
-    # imports that were emptied, and tables that only held ours
     return same_value(_pruned(one), _pruned(other))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kata_bundle.node.cri.imports import parse_config
-from kata_bundle.node.cri.ownership import own_keys
+from kata_bundle.node.cri.ownership import BUILT_IN_RUNTIME, find, own_keys
 from kata_bundle.node.cri.tables import handler_path, runtime_plugin
 from kata_bundle.node.hostedit import EditKind, HostEdit
 from kata_bundle.node.tomledit import TomlFile, emptied_key, remove_keys, replaced_key
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from kata_bundle.node.hostedit import HostView
     from kata_bundle.node.tomltext import KeyPath, TomlValue
 
-__all__ = ["BUILT_IN_RUNTIME", "owned_keys_for", "whole_file_edits", "without_own_keys"]
-
-BUILT_IN_RUNTIME: Mapping[str, str] = {"runtime_type": "io.containerd.runc.v2"}
-"""What containerd 1.x has as ``runc`` when its configuration states no runtime."""
+__all__ = ["owned_keys_for", "whole_file_edits", "without_own_keys"]
 
 
-def without_own_keys(text: bytes, dest: str, suffix: str | None) -> bytes:
-    """Return a configuration without what can be recognised as this install's; unparsable text is returned as it is."""
+def without_own_keys(text: bytes, dest: str, suffix: str | None, *, original: bytes | None = None) -> bytes:
+    """Return a configuration without what can be recognised as this install's, with the ``original`` beside it if there is one.
+
+    Unparsable text is returned as it is.
+    """
     data = parse_config(text)
-    return text if data is None else remove_keys(text, own_keys(data, dest, suffix))
+    return text if data is None else remove_keys(text, own_keys(data, dest, suffix, original=parse_config(original)))
 
 
 def whole_file_edits(
@@ -54,7 +54,8 @@ def whole_file_edits(
             HostEdit(path=layout.created_record, after=b"", reason=f"says that {layout.config_file} was made by an install")
         )
     else:
-        base = without_own_keys(content, request.dest, request.suffix)
+        original = backup if record is None else f"version = {schema}\n".encode()
+        base = without_own_keys(content, request.dest, request.suffix, original=original)
         if record is not None:
             edits.append(
                 HostEdit(path=layout.created_record, after=record, reason=f"{layout.config_file} was made by an install")
@@ -104,10 +105,10 @@ def owned_keys_for(data: Mapping[str, Any], values: Mapping[KeyPath, TomlValue])
         if own_table is not None:
             keys.append(format_path(own_table))
             continue
-        present, old = _find(data, path)
+        present, old = find(data, path)
         if not present:
             keys.append(format_path(path))
-            if len(path) > 1 and not _find(data, path[:-1])[0]:
+            if len(path) > 1 and not find(data, path[:-1])[0]:
                 emptied.append(emptied_key(path[:-1]))
         elif not same_value(old, value):
             keys.append(replaced_key(path, new=value, old=old))
@@ -117,13 +118,4 @@ def owned_keys_for(data: Mapping[str, Any], values: Mapping[KeyPath, TomlValue])
 def _new_own_table(data: Mapping[str, Any], path: KeyPath) -> KeyPath | None:
     """Return the handler or proxy plugin table that ``path`` lies in, if the file has none of that name."""
     length = 5 if path[2:4] == ("containerd", "runtimes") else 2 if path[0] == "proxy_plugins" else 0
-    return path[:length] if length and not _find(data, path[:length])[0] else None
-
-
-def _find(data: Mapping[str, Any], path: KeyPath) -> tuple[bool, Any]:
-    value: Any = data
-    for part in path:
-        if not isinstance(value, dict) or part not in value:
-            return False, None
-        value = value[part]
-    return True, value
+    return path[:length] if length and not find(data, path[:length])[0] else None
