@@ -35,6 +35,7 @@ Examples:
 @click.option("--arch", metavar="ARCH", help="Architecture of the node [default: this machine's].")
 @click.option("--plan", "plan_only", is_flag=True, help="The same as --dry-run.")
 @click.option("--approved", metavar="DIGEST", help="Carry out only the plan of this digest.")
+@click.option("--accept-gap", is_flag=True, help="Take an in-place tree over even where names are absent for a moment.")
 @click.option("--keep", metavar="N", type=click.IntRange(1, 100), default=2, show_default=True, help="Generations to keep.")
 @dry_run_option
 @json_option
@@ -50,6 +51,7 @@ def command(
     arch: str | None,
     plan_only: bool,
     approved: str | None,
+    accept_gap: bool,
     keep: int,
 ) -> None:
     """Install the selected shims of BUNDLE, an OCI layout or a folder of kata-static tarballs, as a new generation.
@@ -73,7 +75,8 @@ def command(
         return
     Path(root).mkdir(parents=True, exist_ok=True)
     with node_lock(machine.site, app.progress):
-        done = install(machine, wanted, keep=keep, approved=parse_digest(approved) if approved else None)
+        agreed = parse_digest(approved) if approved else None
+        done = install(machine, wanted, keep=keep, approved=agreed, accept_gap=accept_gap)
     for note in done.plan.notes:
         app.say(f"note: {note}")
     app.emit(_document(done), lambda: _text(done))

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import BundleError, InstallError, InstallRestoredError
 from kata_bundle.node.journal import Action, Journal
-from kata_bundle.node.ops import CallService
+from kata_bundle.node.ops import CallService, SetLink
 from kata_bundle.node.state import parting_folder, remove_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kata_bundle.node.machine import Machine
+    from kata_bundle.node.ops import Operation
 
 __all__ = ["activate", "continue_backward", "continue_forward", "describe", "finish_parting", "remove_state"]
 
@@ -40,15 +43,17 @@ def continue_forward(machine: Machine, journal: Journal) -> None:
     if journal.action is Action.UNINSTALL:
         _uninstall(machine, journal)
         return
+    reached = False
     try:
-        for operation in journal.operations:
+        for index, operation in enumerate(journal.operations):
+            reached = reached or isinstance(operation, CallService)
             operation.clean(machine)
-            if not operation.probe(machine):
+            if not operation.probe(machine) and not _is_superseded(machine, operation, journal.operations[index + 1 :]):
                 operation.apply(machine)
         machine.services.confirm()
         _write_receipts(machine, journal)
     except (OSError, BundleError) as error:
-        _take_back(machine, journal, error)
+        _take_back(machine, journal, error, called=reached)
     try:
         _finish(machine, machine.site.journal)
     except OSError as error:
@@ -56,10 +61,11 @@ def continue_forward(machine: Machine, journal: Journal) -> None:
         raise InstallError(msg, hint="the next command tries again") from error
 
 
-def continue_backward(machine: Machine, journal: Journal) -> None:
+def continue_backward(machine: Machine, journal: Journal, *, called: bool = True) -> None:
     """Undo ``journal``, whose name on disk says so, in reverse; raise :class:`InstallError` for what could not be undone.
 
-    Every step is tried, since one that fails must not keep the others from happening.
+    Every step is tried, since one that fails must not keep the others from happening. ``called``: services may have been called,
+    and are called again to load what is there then.
     """
     errors: list[str] = []
     for operation in reversed(journal.operations):
@@ -68,7 +74,7 @@ def continue_backward(machine: Machine, journal: Journal) -> None:
             operation.undo(machine)
         except (OSError, BundleError) as error:
             errors.append(f"{operation.subject}: {describe(error)}")
-    if any(isinstance(operation, CallService) for operation in journal.operations):
+    if called:
         errors += _call_again(machine, journal)
     try:
         _restore_receipts(machine, journal)
@@ -88,7 +94,14 @@ def describe(error: Exception) -> str:
     return str(error)
 
 
-def _take_back(machine: Machine, journal: Journal, error: Exception) -> None:
+def _is_superseded(machine: Machine, operation: Operation, later: Sequence[Operation]) -> bool:
+    """Return whether a later operation on the same link is done already: adoption sets ``current`` twice."""
+    return isinstance(operation, SetLink) and any(
+        isinstance(other, SetLink) and other.path == operation.path and other.probe(machine) for other in later
+    )
+
+
+def _take_back(machine: Machine, journal: Journal, error: Exception, *, called: bool) -> None:
     try:
         machine.files.rename(machine.site.journal, machine.site.undo)
         machine.files.sync_directory(machine.site.state)
@@ -96,7 +109,7 @@ def _take_back(machine: Machine, journal: Journal, error: Exception) -> None:
         msg = f"{journal.action} failed: {describe(error)}; taking it back could not begin: {describe(second)}"
         raise InstallError(msg, hint="the next command finishes or takes back") from error
     try:
-        continue_backward(machine, journal)
+        continue_backward(machine, journal, called=called)
     except InstallError as second:
         msg = f"{journal.action} failed: {describe(error)}; {second}"
         raise InstallError(msg, hint=second.hint) from error

@@ -1,7 +1,7 @@
 """What the installer wants of files outside its own tree, as values, and how it looks at a host.
 
-Planning code turns a :class:`HostView` and the configuration into :class:`HostEdit` values; it never writes. Applying, recording and
-undoing them three-way (installer design: ours and untouched, ours but edited, not ours) is the business of ``node.ops`` and receipts.
+Planning code turns a :class:`HostView` and the configuration into :class:`HostEdit` values; it never writes. Applying, recording
+and undoing them three-way (ours and untouched, ours but edited, not ours) is the business of ``node.edits`` and receipts.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import os
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
+
+from kata_bundle.node.site import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +67,7 @@ class HostDirectory:
     root: str
 
     def _at(self, path: str) -> str:
-        return os.path.join(self.root, path.lstrip("/"))
+        return resolve(self.root, path, follow=True)
 
     def read(self, path: str) -> bytes | None:
         """Return the content of ``path``, ``None`` when it does not exist. Raises ``OSError`` for anything else."""

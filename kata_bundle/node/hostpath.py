@@ -67,7 +67,10 @@ class HostFiles:
 
     def clean(self, path: str) -> None:
         """Remove what an interrupted :meth:`replace` of ``path`` left."""
-        temporary = self._temporary(self._site.at(path, follow=True))
+        real = self._site.at(path, follow=True)
+        if not os.path.isdir(os.path.dirname(real)):
+            return
+        temporary = self._temporary(real)
         if os.path.lexists(temporary):
             self._files.unlink(temporary)
 

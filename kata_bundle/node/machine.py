@@ -6,6 +6,7 @@ Must not know: which operations there are.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,7 +21,30 @@ if TYPE_CHECKING:
     from kata_bundle.core.fields import JsonValue
     from kata_bundle.node.site import Site
 
-__all__ = ["Machine", "RecordingServices", "Services"]
+__all__ = ["Knowledge", "Machine", "RecordingServices", "Sandboxes", "Services"]
+
+
+class Knowledge(StrEnum):
+    """What is known of running sandboxes."""
+
+    NOT_ASKED = "not asked"
+    """There is no runtime to ask, as in a root directory that no system runs from."""
+    UNREACHABLE = "unreachable"
+    ANSWERED = "answered"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sandboxes:
+    """The sandboxes of this install that run now: when the oldest was started, ``None`` for none."""
+
+    knowledge: Knowledge
+    oldest: str | None = None
+    """As ``2026-11-24T09:00:00Z``."""
+
+    @property
+    def none_runs(self) -> bool:
+        """Whether it is certain that none runs."""
+        return self.knowledge is Knowledge.ANSWERED and self.oldest is None
 
 
 class Services(Protocol):
@@ -31,6 +55,9 @@ class Services(Protocol):
 
     def confirm(self) -> None:
         """Ask the runtime whether it serves the new state. Raises to have the activation undone."""
+
+    def sandboxes(self) -> Sandboxes:
+        """Return what is known of running sandboxes of this install. Does not raise."""
 
 
 @dataclass(slots=True)
@@ -45,6 +72,10 @@ class RecordingServices:
 
     def confirm(self) -> None:
         """Nothing runs here, so there is nothing to ask."""
+
+    def sandboxes(self) -> Sandboxes:
+        """Nothing is known."""
+        return Sandboxes(knowledge=Knowledge.NOT_ASKED)
 
 
 @dataclass

@@ -236,8 +236,10 @@ class Exchange:
 
     def probe(self, machine: Machine) -> bool:
         """Return whether the tree's entry lies where it is stored, and the link at its place."""
-        path, stored, _ = self._places(machine)
-        return self._is_link(path) and os.path.lexists(stored) and not self._is_link(stored)
+        path, stored, aside = self._places(machine)
+        # The link may be gone again, when the new generation has nothing of that name.
+        left = self._is_link(path) or not (os.path.lexists(path) or os.path.lexists(aside))
+        return left and os.path.lexists(stored) and not self._is_link(stored)
 
     def apply(self, machine: Machine) -> None:
         """Swap the two."""

@@ -9,13 +9,17 @@ import os
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from kata_bundle.node.activate import continue_backward, continue_forward, finish_parting
+from kata_bundle.core.errors import InstallRestoredError
+from kata_bundle.node.activate import continue_backward, continue_forward, finish_parting, remove_state
+from kata_bundle.node.adopt import GENERATION
 from kata_bundle.node.generations import sweep_generations
 from kata_bundle.node.journal import clean_journal, load_journal, read_journal
-from kata_bundle.node.state import find_parting, load_state, read_origin, remove_leftovers
+from kata_bundle.node.site import STATE
+from kata_bundle.node.state import find_parting, load_state, read_origin, remove_leftovers, remove_tree
 
 if TYPE_CHECKING:
     from kata_bundle.core.digest import Digest
+    from kata_bundle.node.journal import Journal
     from kata_bundle.node.machine import Machine
 
 __all__ = ["Recovered", "recover", "sweep"]
@@ -32,8 +36,8 @@ class Recovered(StrEnum):
 def recover(machine: Machine) -> Recovered:
     """Finish or undo an interrupted activation, and remove what it left.
 
-    Raises :class:`~kata_bundle.core.errors.InstallRestoredError` when it could only be undone because finishing failed, and
-    :class:`~kata_bundle.core.errors.InstallError` when neither is possible now. The node-wide lock has to be held.
+    What cannot be finished is undone. Raises :class:`~kata_bundle.core.errors.InstallError` when neither is possible now. The
+    node-wide lock has to be held.
     """
     site, outcome = machine.site, Recovered.NOTHING
     if not os.path.isdir(site.root):
@@ -51,10 +55,25 @@ def recover(machine: Machine) -> Recovered:
         machine.progress.note(
             f"{journal.action} of {journal.started} was interrupted: {'undoing' if backward else 'finishing'} it"
         )
-        (continue_backward if backward else continue_forward)(machine, journal)
-        outcome = Recovered.UNDONE if backward else Recovered.FINISHED
+        outcome = _continue(machine, journal, backward=backward)
     sweep(machine)
+    state = load_state(site)
+    if state.active is None and not state.receipts and os.path.isdir(site.state):
+        # A first install that did not get far: nothing is installed, so nothing of it stays.
+        remove_state(machine, state.created)
     return outcome
+
+
+def _continue(machine: Machine, journal: Journal, *, backward: bool) -> Recovered:
+    if backward:
+        continue_backward(machine, journal)
+        return Recovered.UNDONE
+    try:
+        continue_forward(machine, journal)
+    except InstallRestoredError as error:
+        machine.progress.note(str(error))
+        return Recovered.UNDONE
+    return Recovered.FINISHED
 
 
 def _part(machine: Machine, parting: str) -> None:
@@ -72,6 +91,7 @@ def sweep(machine: Machine) -> None:
     if not os.path.isdir(site.state):
         return
     clean_journal(site, files)
+    remove_tree(files, os.path.join(site.generation(GENERATION), STATE))
     state = load_state(site)
     for name in sorted(os.listdir(site.state)):
         if name.endswith((".link-new", ".kata-bundle-new")):

@@ -62,9 +62,6 @@ class NodeState:
 
 def load_state(site: Site) -> NodeState:
     """Return what is installed; raise :class:`IntegrityError` for a bad receipt, :class:`InstallError` for a missing one."""
-    if not os.path.isdir(site.root):
-        msg = f'root directory "{site.root}" does not exist'
-        raise HostError(msg)
     interrupted = os.path.lexists(site.journal) or os.path.lexists(site.undo)
     receipts = {number: load_receipt(site.receipt(number)) for number in site.numbers(site.receipts, ".json")}
     for number, receipt in receipts.items():
@@ -78,10 +75,11 @@ def load_state(site: Site) -> NodeState:
     return NodeState(active=active, receipts=receipts, created=read_origin(site.origin), interrupted=interrupted)
 
 
-def ensure_state(site: Site, files: FileOps) -> tuple[str, ...]:
+def ensure_state(site: Site, files: FileOps, *, own_dest: bool = False) -> tuple[str, ...]:
     """Make ``<dest>`` and its state folder if need be; return the directories that an install here has made.
 
-    They appear with the record of what was made, in one rename, so that an interruption cannot make us forget it.
+    With ``own_dest``, ``<dest>`` counts as made by us although it is there: another installer of this tree made it. What is made
+    appears with the record of it, in one rename, so that an interruption cannot make us forget it.
     """
     if os.path.isdir(site.state):
         return read_origin(site.origin)
@@ -94,7 +92,8 @@ def ensure_state(site: Site, files: FileOps) -> tuple[str, ...]:
     while not os.path.isdir(top):
         missing.append(top)
         top = os.path.dirname(top)
-    made = ["/" + os.path.relpath(path, site.root) for path in reversed(missing)]
+    made = [site.dest] if own_dest else []
+    made += ["/" + os.path.relpath(path, site.root) for path in reversed(missing)]
     # Parents that another install made are ours too as long as we need them: whoever goes last takes them away.
     shared = [path for other in other_sites(site) for path in read_origin(other.origin) if f"{site.dest}/".startswith(f"{path}/")]
     created = tuple(sorted({*made, *shared}))

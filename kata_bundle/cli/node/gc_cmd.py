@@ -30,16 +30,20 @@ def command(app: App, root: str, dest: str, suffix: str | None, keep: int, oldes
     from kata_bundle.cli.render import plural
     from kata_bundle.node.gc import prune, superseded
     from kata_bundle.node.lock import node_lock
+    from kata_bundle.node.machine import Knowledge, Sandboxes
     from kata_bundle.node.recover import recover
     from kata_bundle.node.state import load_state
 
     machine = machine_for(app, root, dest, suffix)
+    sandboxes = machine.services.sandboxes()
+    if oldest_sandbox is not None:
+        sandboxes = Sandboxes(knowledge=Knowledge.ANSWERED, oldest=oldest_sandbox)
     if app.dry_run:
-        gone = superseded(load_state(machine.site), keep=keep, oldest_sandbox=oldest_sandbox)
+        gone = superseded(load_state(machine.site), keep=keep, sandboxes=sandboxes)
     else:
         with node_lock(machine.site, app.progress):
             recover(machine)
-            gone = prune(machine, keep=keep, oldest_sandbox=oldest_sandbox)
+            gone = prune(machine, keep=keep, sandboxes=sandboxes)
     verb = "would remove" if app.dry_run else "removed"
     numbers = f": {', '.join(map(str, gone))}" if gone else ""
     app.emit({"dry_run": app.dry_run, "removed": list(gone)}, lambda: f"{verb} {plural(len(gone), 'generation')}{numbers}")
