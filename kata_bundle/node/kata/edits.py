@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kata_bundle.node.config.model import AnnotationRule
+    from kata_bundle.node.tomltext import KeyPath, TomlValue
 
-__all__ = ["allowed_annotations", "annotations_for", "with_annotations", "with_forced_guest_pull"]
+__all__ = ["allowed_annotations", "annotations_for", "edited"]
 
 _GUEST_PULL_KEY: Final = ("runtime", "experimental_force_guest_pull")
 
@@ -30,22 +31,20 @@ def allowed_annotations(existing: Iterable[str], added: Iterable[str]) -> list[s
     return sorted({*existing, *added})
 
 
-def with_annotations(data: bytes, section: str, added: tuple[str, ...], *, name: str) -> bytes:
-    """Return configuration ``data`` that allows the ``added`` annotations too; unchanged when there are none.
+def edited(data: bytes, section: str, added: tuple[str, ...], *, forces_guest_pull: bool, name: str) -> bytes:
+    """Return configuration ``data`` that allows the ``added`` annotations too, and pulls images in the guest if asked to.
 
-    Raises :class:`TomlError` when the file cannot be edited.
+    Unchanged when it says all that already; everything else stays to the byte. Raises :class:`TomlError` when the file, called
+    ``name``, cannot be edited.
     """
-    if not added:
+    if not added and not forces_guest_pull:
         return data
     file = TomlFile.parse(data, name=name)
-    path = ("hypervisor", section, "enable_annotations")
-    file.set(path, allowed_annotations((str(item) for item in file.get_array(path)), added))
-    return file.render().encode()
-
-
-def with_forced_guest_pull(data: bytes, *, name: str) -> bytes:
-    """Return configuration ``data`` with image pulling in the guest forced. Raises :class:`TomlError`."""
-    file = TomlFile.parse(data, name=name)
-    if not file.contains(_GUEST_PULL_KEY) or file.get(_GUEST_PULL_KEY) is not True:
-        file.set(_GUEST_PULL_KEY, value=True)
+    values: dict[KeyPath, TomlValue] = {}
+    if added:
+        path = ("hypervisor", section, "enable_annotations")
+        values[path] = allowed_annotations((str(item) for item in file.get_array(path)), added)
+    if forces_guest_pull and not (file.contains(_GUEST_PULL_KEY) and file.get(_GUEST_PULL_KEY) is True):
+        values[_GUEST_PULL_KEY] = True
+    file.set_many(values)
     return file.render().encode()

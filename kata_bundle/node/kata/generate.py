@@ -60,6 +60,7 @@ class _Build:
     files: dict[RelPath, OverlayFile | OverlayLink] = field(default_factory=dict)
     directories: set[RelPath] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+    parsed: dict[bytes, dict[str, Any]] = field(default_factory=dict)
     effective: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     """Handler, section, and what the runtime will make of its files."""
 
@@ -103,12 +104,14 @@ def _add_shim(build: _Build, shim: ShimFacts) -> None:
     if data is None:
         msg = f'shim "{shim.name}" has no configuration: the payload has no "{original}"'
         raise HostError(msg, hint=f"leave the shim out on {config.machine}, or install a payload that has the file")
-    name = str(place.config)
-    base = parse_config(data, str(original))
-    copy = with_header(data)
-    copy = edits.with_annotations(copy, shim.section, edits.annotations_for(shim.name, config.annotation_rules), name=name)
-    if shim.name in config.forced_guest_pull:
-        copy = edits.with_forced_guest_pull(copy, name=name)
+    base = _parsed(build, data, str(original))
+    copy = edits.edited(
+        with_header(data),
+        shim.section,
+        edits.annotations_for(shim.name, config.annotation_rules),
+        forces_guest_pull=shim.name in config.forced_guest_pull,
+        name=str(place.config),
+    )
     build.files[original] = OverlayLink(target=f"runtimes/{shim.name}/{shim.config_file}")
     user = config.shim_drop_ins.get(shim.name)
     own = {} if user is None else {DropIn.SHIM_USER: OverlayFile(data=user)}
@@ -124,7 +127,7 @@ def _add_custom(build: _Build, custom: CustomRuntime, shim: ShimFacts) -> None:
         raise HostError(msg, hint=f"base it on a shim that has components on {build.config.machine}")
     edited = build.files.get(shim_place(shim).config)
     copy = edited.data if isinstance(edited, OverlayFile) else with_header(data)
-    base = parse_config(data, shim.original_config)
+    base = _parsed(build, data, shim.original_config)
     own: dict[DropIn, OverlayFile] = {}
     if custom.is_devkit:
         own[DropIn.DEVKIT] = _devkit(build, base, shim)
@@ -192,8 +195,17 @@ def _add_directory(
                 build.notes.append(
                     f'handler "{name}": {key} sets kernel_params and so discards the parameters of {DropIn.KERNEL_PARAMETERS}'
                 )
-    effective = merge_drop_ins(parse_config(copy, str(place.config)), parsed.values())
+    effective = merge_drop_ins(_parsed(build, copy, str(place.config)), parsed.values())
     build.effective.append((name, shim.section, effective))
+
+
+def _parsed(build: _Build, data: bytes, name: str) -> dict[str, Any]:
+    """Return a parsed configuration, which must not be changed. Parsing is most of the work, so copies and variants share it."""
+    found = build.parsed.get(data)
+    if found is None:
+        found = build.parsed[data] = parse_config(data, name)
+        build.parsed[with_header(data)] = found
+    return found
 
 
 def _parse_drop_in(build: _Build, path: RelPath, data: bytes) -> dict[str, Any]:

@@ -29,60 +29,23 @@ SHIMS = sorted(FACTS.shims)
 ROOT = "share/defaults/kata-containers"
 QEMU = f"{ROOT}/configuration-qemu.toml"
 
-hostile = st.one_of(
-    st.text(max_size=30).filter(lambda text: "\0" not in text),
-    st.sampled_from(
-        [
-            "..",
-            "../..",
-            "/",
-            "a/../b",
-            "/etc/passwd",
-            'a"b',
-            "a'b",
-            "$(x)",
-            "`x`",
-            "a\nb",
-            "]\n[x",
-            "=",
-            "a=b",
-            ":",
-            "a:b:c",
-            "a.b",
-            "{{",
-            "\x1b[2J",
-            "true",
-            " qemu ",
-        ]
-    ),
-    st.sampled_from(["qemu", "qemu:nydus", "qemu=http://u:p@h", "\u202e", "fc:a,b", "clh"]),
-)
-printable = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20)
-VARIABLES = [
-    "DAEMONSET_NAME",
-    "DEBUG",
-    "DEVKIT",
-    "DEFAULT_SHIM_X86_64",
-    "ALLOWED_HYPERVISOR_ANNOTATIONS_X86_64",
-    "SNAPSHOTTER_HANDLER_MAPPING_X86_64",
-    "PULL_TYPE_MAPPING_X86_64",
-    "EXPERIMENTAL_FORCE_GUEST_PULL_X86_64",
-    "AGENT_HTTPS_PROXY",
-    "AGENT_NO_PROXY",
-    "AGENT_NO_PROXY_X86_64",
-    "INSTALLATION_PREFIX",
-    "MULTI_INSTALL_SUFFIX",
-    "EXPERIMENTAL_SETUP_SNAPSHOTTER",
-    "EROFS_MERGE_MODE",
-    "EROFS_SNAPSHOTTER_MODE",
-    "EROFS_DMVERITY",
-    "CONTAINERD_CONFIG_FILE_NAME",
-    "STARTUP_TAINTS",
-    "HEALTH_PORT",
-    "CONTAINERD_USER_DROP_IN_SOURCE_FILE",
-    "CONTAINER_RUNTIME_VERSION",
-    "K8S_DISTRIBUTION",
+NASTY = [
+    *("..", "../..", "/", "a/../b", "/etc/passwd", 'a"b', "a'b", "$(x)", "`x`", "a\nb", "]\n[x", "=", "a=b", ":", "a:b:c", "a.b"),
+    *("{{", "\x1b[2J", "true", " qemu ", "qemu", "qemu:nydus", "qemu=http://u:p@h", "\u202e", "fc:a,b", "clh"),
 ]
+hostile = st.one_of(st.text(max_size=30).filter(lambda text: "\0" not in text), st.sampled_from(NASTY))
+printable = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20)
+OF_ARCH = [
+    "DEFAULT_SHIM", "ALLOWED_HYPERVISOR_ANNOTATIONS", "SNAPSHOTTER_HANDLER_MAPPING", "PULL_TYPE_MAPPING",
+    "EXPERIMENTAL_FORCE_GUEST_PULL", "AGENT_NO_PROXY",
+]  # fmt: skip
+PLAIN = [
+    "DAEMONSET_NAME", "DEBUG", "DEVKIT", "AGENT_HTTPS_PROXY", "AGENT_NO_PROXY", "INSTALLATION_PREFIX",
+    "MULTI_INSTALL_SUFFIX", "EXPERIMENTAL_SETUP_SNAPSHOTTER", "EROFS_MERGE_MODE", "EROFS_SNAPSHOTTER_MODE",
+    "EROFS_DMVERITY", "CONTAINERD_CONFIG_FILE_NAME", "STARTUP_TAINTS", "HEALTH_PORT", "CONTAINERD_USER_DROP_IN_SOURCE_FILE",
+    "CONTAINER_RUNTIME_VERSION", "K8S_DISTRIBUTION",
+]  # fmt: skip
+VARIABLES = [*PLAIN, *(f"{name}_X86_64" for name in OF_ARCH)]
 environments = st.fixed_dictionaries(
     {"NODE_NAME": st.just("n"), "SHIMS_X86_64": st.one_of(st.just("qemu fc"), hostile)},
     optional=dict.fromkeys(VARIABLES, hostile),
