@@ -288,6 +288,26 @@ def _tree(directory: Path, wanted: dict[str, Any]) -> None:
                 _equal(f"mode of {name}", f"{stat.S_IMODE(path.stat().st_mode):04o}", entry["mode"])
 
 
+# -- single texts and exact mappings
+
+
+def _ends_not(text: str, wanted: str) -> None:
+    if text.endswith(wanted):
+        msg = f"{text!r} ends in {wanted!r}"
+        raise MismatchError(msg)
+
+
+def _at_most(found: int, wanted: int) -> None:
+    if found > wanted:
+        msg = f"{found} is more than {wanted}"
+        raise MismatchError(msg)
+
+
+def _exactly(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    _equal("members", sorted(found), sorted(wanted))
+    _equal("mapping", found, wanted)
+
+
 def _same_inode(directory: Path, wanted: list[list[str]]) -> None:
     for group in wanted:
         inodes = {(directory / name).lstat().st_ino for name in group}
@@ -306,6 +326,12 @@ _SOURCES = {
     "first_nonblank_after_prefix": "text",
     "tree": "directory",
     "same_inode": "directory",
+    "body_contains": "body_text",
+    "starts_with": "value",
+    "last_character_not": "value",
+    "max_length": "longest",
+    "updates": "all_updates",
+    "set": "all_set",
 }
 _CHECKERS: dict[str, Any] = {
     "values": _values,
@@ -319,4 +345,10 @@ _CHECKERS: dict[str, Any] = {
     "first_nonblank_after_prefix": _first_nonblank,
     "tree": _tree,
     "same_inode": _same_inode,
+    "body_contains": _contains,
+    "starts_with": _starts_with,
+    "last_character_not": _ends_not,
+    "max_length": _at_most,
+    "updates": _exactly,
+    "set": _exactly,
 }

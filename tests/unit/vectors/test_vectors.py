@@ -21,16 +21,6 @@ SHIPPED = HERE.parents[1] / "fixtures" / "vectors"
 FOLDER = Path(os.environ.get("KATA_BUNDLE_VECTORS") or SHIPPED)
 
 PENDING = {
-    "runtime_handlers": "asking the Kubernetes API is not built yet",
-    "node_labels": "asking the Kubernetes API is not built yet",
-    "taints": "asking the Kubernetes API is not built yet",
-    "daemonset_selection": "asking the Kubernetes API is not built yet",
-    "cleanup_decision": "asking the Kubernetes API is not built yet",
-    "health": "the health server is not built yet",
-    "cli": "the staged actions are not built yet",
-    "systemd": "the systemd client is not built yet",
-    "dispatcher": "the job dispatcher is not built yet",
-    "host_check": "the host check is not built yet",
     "extraction.copy_tree": "copying a directory tree instead of archives is not built yet",
 }
 """Areas (``area``) or single questions (``area.kind``) without an implementation, each with the reason; it shrinks to nothing."""
