@@ -67,7 +67,8 @@ def read_document(file: Path, shown: str, report: Report) -> Document | None:
 def parse_document(data: bytes, shown: str, report: Report) -> Document | None:
     """Return the document in ``data``; its format follows from the name ``shown`` (``.json``, ``.toml``, ``.yaml``, ``.yml``)."""
     if len(data) > MAX_BYTES:
-        report.add(Finding(span=Span(path=shown), code=LIMIT, message=f"the document is longer than {MAX_BYTES} bytes"))
+        message = f"the document is longer than {MAX_BYTES} bytes"
+        report.add(Finding(span=_span(shown, Place(1, 1, 1)), code=LIMIT, message=message))
         return None
     try:
         text = data.decode()

@@ -72,7 +72,7 @@ def _events(text: str) -> Iterator[Any]:
         offset = bad.start() if bad else 0
         place = LineIndex(text).place(offset, offset + 1)
         raise Refused(SYNTAX, f"a character that YAML does not allow: {error.reason}", place) from None
-    except yaml.YAMLError as error:
+    except yaml.YAMLError as error:  # pragma: no cover - PyYAML raises the two above
         raise Refused(SYNTAX, f"this is not YAML: {error}", Place(1, 1, 1)) from None
 
 

@@ -201,12 +201,9 @@ def duplicates(manifests: Manifests) -> Iterator[Problem]:
             elif isinstance(value, list):
                 seen: dict[str, int] = {}
                 for i, item in enumerate(value):
-                    if isinstance(item, str):
-                        if item in seen:
-                            yield Problem(document=document, key=(*where, i), message=f'"{item}" stands twice in this list')
-                        seen.setdefault(item, i)
-                    else:
-                        stack.append(((*where, i), item))
+                    if item in seen:
+                        yield Problem(document=document, key=(*where, i), message=f'"{item}" stands twice in this list')
+                    seen.setdefault(item, i)
 
 
 @rule("KB206", "a definition that nothing uses", severity=Severity.WARNING)

@@ -55,6 +55,7 @@ def same(a, b):
     return type(a) is type(b) and a == b
 
 
+@settings(deadline=None)
 @given(json_values, st.sampled_from([None, 0, 2, "\t"]), st.booleans(), st.booleans())
 def test_json_is_read_as_by_the_standard_library_and_every_value_is_placed(data, indent, ascii_only, crlf):
     text = json.dumps(data, indent=indent, ensure_ascii=ascii_only)
@@ -71,6 +72,7 @@ def test_json_is_read_as_by_the_standard_library_and_every_value_is_placed(data,
             assert json.loads(text_at(text, places.find(path, of_key=True))) == path[-1]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet='{}[]":,\\ 01eE.-+tfnNaIulsyrd\n\x01é\ud800', max_size=25))
 @example('{"a": 1, "a": 2}')
 @example('["\\ud800"]')
@@ -97,6 +99,7 @@ def test_json_is_refused_exactly_when_the_standard_library_refuses_it_or_it_is_n
         assert same(scan_json(text)[0], data)
 
 
+@settings(deadline=None, max_examples=60)
 @given(toml_texts(), st.booleans())
 def test_every_toml_value_is_placed_and_what_stands_there_is_the_value(pair, crlf):
     text, data = pair
@@ -130,6 +133,7 @@ class Quoting(yaml.SafeDumper):
 Quoting.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.dictionaries(texts, json_values, max_size=5) | st.lists(json_values, max_size=5),
     st.sampled_from([True, False, None]),
@@ -153,6 +157,7 @@ def test_every_yaml_value_is_read_and_placed(data, flow, unicode, width):
             assert same(parse_yaml(text_at(text, places.find(path)))[0], value)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), st.sampled_from(["a.json", "a.toml", "a.yaml", "a.yml"]))
 @example(b"\xef\xbb\xbf{}", "a.json")
 @example(b"a: &a [*a]", "a.yaml")
@@ -190,7 +195,7 @@ def damaged(draw):
     return file, bytes(data)
 
 
-@settings(max_examples=200)
+@settings(deadline=None, max_examples=150)
 @given(damaged())
 def test_a_damaged_manifest_gives_a_document_or_one_finding(pair):
     name, data = pair

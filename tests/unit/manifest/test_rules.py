@@ -4,6 +4,7 @@ import pytest
 
 from kata_bundle.core.diagnostics import Severity
 from kata_bundle.manifest.rules import REGISTRY
+from kata_bundle.manifest.rules.registry import rule
 
 MAP, SHIMS, COMPONENTS, CLASSES = "shim-components.json", "shims.toml", "components.toml", "runtimeclasses.toml"
 
@@ -294,6 +295,9 @@ BAD = [
         "build_depends_on =",
         "a circle: ",
     ),
+    ("KB220", SHIMS, "guest_extension_images = []\n", "", SHIMS, "[shims.qemu]", 'nothing gives "guest_extension_images"'),
+    ("KB214", COMPONENTS, 'kind = "unused"\narches = []\n', 'kind = "unused"\n', COMPONENTS, "[components.", 'has no "arches"'),
+    ("KB221", SHIMS, 'groups = ["nvidia"]', 'groups = ["none"]\nconfig.unset = ["initrd"]', SHIMS, "config.unset", "unsets"),
     (
         "KB220",
         SHIMS,
@@ -444,9 +448,14 @@ def test_the_shipped_manifests_have_no_findings(folder):
 
 def test_every_rule_is_explained_and_has_a_bad_case_here_or_is_found_while_reading():
     here = {case[0] for case in BAD} | {"KB202", "KB209"}
-    for code, rule in REGISTRY.items():
-        assert rule.title
-        assert len(rule.explanation) > 60, code
-        assert rule.explanation.endswith("."), code
-        assert (rule.check is None) == (code < "KB200")
-        assert rule.check is None or code in here
+    for code, entry in REGISTRY.items():
+        assert entry.title
+        assert len(entry.explanation) > 60, code
+        assert entry.explanation.endswith("."), code
+        assert (entry.check is None) == (code < "KB200")
+        assert entry.check is None or code in here
+
+
+def test_a_code_belongs_to_one_rule():
+    with pytest.raises(ValueError, match="two rules have the code KB201"):
+        rule("KB201", "again")(lambda manifests: iter(()))

@@ -4,7 +4,6 @@ import copy
 import json
 import tomllib
 from datetime import date
-from pathlib import Path
 
 import jsonschema
 import pytest
@@ -109,7 +108,3 @@ def test_models_and_schemas_refuse_the_same_documents(document):
         assert check.is_valid(as_json(changed)) is valid, what
         count += 1
     assert count > 15
-
-
-def test_the_schemas_are_in_a_folder_of_their_own():
-    assert {path.name for path in Path(shipped("schemas")).iterdir()} == set(map(file_name, SCHEMAS))

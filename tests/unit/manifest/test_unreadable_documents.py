@@ -47,6 +47,7 @@ SYNTAX = [
     ("a.toml", "a = 1 b = 2\n", 1, 7, "expected newline"),
     ("a.toml", "a.b = 1\na.b.c = 2\n", 2, None, ""),
     ("a.toml", "a = 1\nb", 2, 1, ""),
+    ("a.toml", '"\\q" = 1\n', 1, None, "unescaped"),
     # YAML
     ("a.yaml", "a: [1, 2\nb: 3\n", 2, None, ""),
     ("a.yaml", "a: 'x\n", 2, None, ""),
@@ -94,6 +95,8 @@ def test_a_key_given_twice_is_shown_at_the_second_with_the_line_of_the_first(nam
         ("a.json", '{"\\udfff": 1}', 1, 2),
         ("a.toml", "a = 1\nb = [nan]\n", 2, 6),
         ("a.toml", "b = -inf\n", 1, 5),
+        ("a.toml", "a = 1\nb = 1e999\n", 2, 5),
+        ("a.yaml", "a: 1\nb: [1e999]\n", 2, 5),
         ("a.yaml", "a: .nan\n", 1, 4),
         ("a.yaml", "a: -.INF\n", 1, 4),
         ("a.yaml", "1: x\n", 1, 1),

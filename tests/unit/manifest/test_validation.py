@@ -3,6 +3,9 @@
 import pytest
 
 CASES = [
+    ("KB112", "shims.toml", "= 8192", "= true", "default_memory_mib = true", "expected a whole number, found true", None),
+    ("KB112", "components.toml", 'paths = ["bin/openvmm"]', "paths = {}", "paths = {}", "expected a list, found a table", None),
+    ("KB112", "shim-components.json", '["shim-v2-go"]', "null", '"x86_64":  null', "expected a list, found nothing", None),
     # (code, file, old, new, source line of the finding, message, hint)
     (
         "KB110",
