@@ -101,8 +101,7 @@ def command(
 
 
 def _text(made: list[Made], document: dict[str, Any]) -> str:
-    from kata_bundle.cli.layers import layers_table
-    from kata_bundle.cli.render import plural, size_text
+    from kata_bundle.cli.render import layers_table, plural, size_text
 
     fresh = [one for one in made if not (one.content_reused and one.layer_reused)]
     packed = {one.layer.packed: one.layer.packed_size_bytes for one in made}
