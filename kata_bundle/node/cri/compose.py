@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kata_bundle.node.hostedit import HostView
     from kata_bundle.node.shimfacts import Facts
 
-__all__ = ["cri_request", "plan_cri", "plan_cri_removal", "traces"]
+__all__ = ["cri_request", "is_cri_configured", "plan_cri", "plan_cri_removal", "traces"]
 
 
 def cri_request(
@@ -55,6 +55,11 @@ def plan_cri(host: HostView, request: CriRequest) -> CriPlan:
 def plan_cri_removal(host: HostView, request: CriRequest) -> CriPlan:
     """Return the edits that take the install out where no receipt says what was done."""
     return crio.plan_removal(host, request) if request.runtime is Runtime.CRIO else removal.plan_removal(host, request)
+
+
+def is_cri_configured(host: HostView, request: CriRequest) -> bool:
+    """Return whether the runtime may hold configuration of the install; what cannot be established counts as yes."""
+    return crio.is_present(host, request) if request.runtime is Runtime.CRIO else removal.is_present(host, request)
 
 
 def traces(host: HostView, request: CriRequest) -> Mapping[str, bytes | None]:

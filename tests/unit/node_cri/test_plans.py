@@ -9,9 +9,8 @@ import pytest
 
 from kata_bundle.core.errors import HostError
 from kata_bundle.node.config.model import MergeMode
-from kata_bundle.node.cri.compose import plan_cri, plan_cri_removal, traces
+from kata_bundle.node.cri.compose import is_cri_configured, plan_cri, plan_cri_removal, traces
 from kata_bundle.node.cri.model import ErofsSettings
-from kata_bundle.node.cri.removal import is_present
 from kata_bundle.node.hostedit import EditKind, HostDirectory, MemoryHost
 from kata_bundle.node.refusal import Refusal, RefusedError
 from kata_bundle.node.runtime import Runtime
@@ -595,13 +594,11 @@ def test_traces_of_an_install_without_receipts_say_what_was_there_before(tmp_pat
 
 @every_distribution
 def test_presence_is_seen_whatever_the_mode(distribution, tmp_path):
-    if distribution.runtime is Runtime.CRIO:
-        pytest.skip("CRI-O has a presence test of its own: its runtime file")
     host = lay_out(tmp_path, distribution.files)
     request = request_for(distribution)
-    assert not is_present(host, request)
+    assert not is_cri_configured(host, request)
     make(tmp_path, plan_cri(host, request).edits)
-    assert is_present(host, request)
+    assert is_cri_configured(host, request)
 
 
 def test_removal_reports_a_file_it_cannot_clean_and_goes_on(tmp_path):
