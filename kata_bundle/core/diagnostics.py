@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -114,5 +113,7 @@ class Report:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """Return ``did you mean "x"?`` for the closest of ``known``, or ``None`` when nothing is close."""
+    import difflib
+
     close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
     return f'did you mean "{close[0]}"?' if close else None

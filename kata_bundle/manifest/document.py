@@ -34,11 +34,11 @@ class Document:
         """The place of every key and value."""
         if self._places is None:
             if self.path.endswith(".json"):
-                from kata_bundle.manifest.json_reader import scan_json
+                from kata_bundle.manifest.json_scanner import scan_json
 
                 self._places = scan_json(self.text)[1]
             else:
-                from kata_bundle.manifest.toml_reader import scan_toml
+                from kata_bundle.manifest.toml_scanner import scan_toml
 
                 self._places = scan_toml(self.text)
         return self._places

@@ -22,6 +22,7 @@ __all__ = [
     "NOT_PLAIN",
     "NOT_UTF8",
     "SYNTAX",
+    "TOML_KEY_PART",
     "UNREADABLE",
     "Refused",
     "check_plain",
@@ -40,6 +41,9 @@ MAX_DEPTH: Final = 48
 """Deepest nesting read; no manifest comes near."""
 MAX_VALUES: Final = 1_000_000
 """Most values a document may hold, those behind aliases counted as often as they are referred to."""
+
+TOML_KEY_PART: Final = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
+"""Pattern of one part of a dotted TOML key."""
 
 _START: Final = Place(1, 1, 1)
 

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from kata_bundle.core.diagnostics import Report
 from kata_bundle.manifest.document import parse_document
-from kata_bundle.manifest.json_reader import parse_json, scan_json
+from kata_bundle.manifest.json_reader import parse_json
+from kata_bundle.manifest.json_scanner import scan_json
 from kata_bundle.manifest.refusal import Refused
-from kata_bundle.manifest.toml_reader import parse_toml, scan_toml
+from kata_bundle.manifest.toml_reader import parse_toml
+from kata_bundle.manifest.toml_scanner import scan_toml
 from kata_bundle.manifest.yaml_reader import parse_yaml
 
 from .toml_writer import toml_texts
