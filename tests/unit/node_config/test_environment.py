@@ -6,8 +6,10 @@ import pytest
 
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.errors import UsageError
-from kata_bundle.node.config import ConfigError, from_environment
+from kata_bundle.node.config import ConfigError, Given, Origin, OriginKind, Settings, from_environment, resolve
+from kata_bundle.node.config.checks import snapshotter_mapping_problems
 from kata_bundle.node.config.model import ErofsSize, MergeMode
+from kata_bundle.node.config.texts import parse_mapping
 from kata_bundle.node.hostedit import HostDirectory, MemoryHost
 from kata_bundle.node.shimfacts import load_facts
 
@@ -220,6 +222,14 @@ def test_an_invalid_health_port_is_replaced_and_said(text, port, warns):
     assert len(found.warnings) == warns
 
 
+def test_an_install_directory_that_was_chosen_directly_wins():
+    origin = Origin(kind=OriginKind.OPTION, name="--dest")
+    given = Settings(shims=Given(("qemu",), origin), install_directory=Given("/srv/kata", origin))
+    found = resolve(given, "x86_64", FACTS)
+    assert (found.config.dest, found.config.has_default_dest, found.config.node_name) == ("/srv/kata", False, None)
+    assert found.origins["install_directory"] == origin
+
+
 def test_the_machine_id_has_two_names():
     assert config(KATA_DEPLOY_NODE_MACHINE_ID="b").machine_id == "b"
     assert config(NODE_MACHINE_ID="a", KATA_DEPLOY_NODE_MACHINE_ID="b").machine_id == "a"
@@ -277,6 +287,25 @@ def test_annotation_entries_without_shim_are_ignored_aloud():
     found = load(ALLOWED_HYPERVISOR_ANNOTATIONS_X86_64=":a qemu:b,,c d, ,")
     assert [rule.text for rule in found.config.annotation_rules] == ["qemu:b,c", "d"]
     assert len(found.warnings) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("qemu:nydus, fc : devmapper ,", []),
+        ("qemu:", ["empty_snapshotter"]),
+        (":nydus", ["empty_shim"]),
+        (":", ["empty_shim", "empty_snapshotter"]),
+        ("clh:nydus", ["unknown_shim_reference"]),
+        ("qemu:a,qemu:b", ["duplicate_shim"]),
+        ("qemu", ["bad_mapping_format"]),
+        ("qemu:a:b,fc", ["bad_mapping_format", "bad_mapping_format"]),
+    ],
+)
+def test_the_host_check_is_strict_about_mappings(text, expected):
+    found = snapshotter_mapping_problems(parse_mapping(text), ("qemu", "fc"))
+    assert [problem.kind for problem in found] == expected
+    assert all("SNAPSHOTTER_HANDLER_MAPPING" in problem.message for problem in found)
 
 
 # -- proxies (D14, D16)

@@ -319,6 +319,13 @@ def test_a_devkit_without_root_hash_is_pointed_out(files):
     assert any("no root hash" in note for note in result.notes)
 
 
+def test_extensions_that_are_malformed_are_left_out():
+    entries = '[1, {name = "a"}, {path = "/b"}, {name = "", path = "/c"}, {name = 1, path = "/d"}]'
+    text = f"[hypervisor.qemu]\nguest_extension_images = {entries}\n"
+    _, extensions = devkit({QEMU: text.encode(), IMAGE: b""})
+    assert [entry["name"] for entry in extensions] == ["devkit"]
+
+
 def test_a_devkit_image_that_is_missing_is_pointed_out():
     result, _ = devkit({})
     assert any(str(IMAGE) in note and "no selected component" in note for note in result.notes)
