@@ -340,6 +340,17 @@ def test_a_file_of_1_x_with_only_our_tables_would_have_no_cri(release, tmp_path)
         assert "no corresponding runtime configured" in daemon.log()
 
 
+def test_an_import_of_a_missing_file_stops_the_daemon_though_not_always_the_dump(release, tmp_path):  # noqa: F811
+    """The reason for writing the drop-in before its import, and for removing it after."""
+    version = 2 if release.minor < (2, 0) else 3
+    root = tmp_path / "host"
+    lay_out(root, {CONFIG: f'version = {version}\nimports = ["/etc/containerd/absent.toml"]\n'})
+    with pytest.raises(AssertionError, match=r"absent\.toml"), release.running(root, tmp_path / "run"):
+        pass
+    if release.minor >= (2, 0):
+        assert release.dump(root)["version"] >= 3
+
+
 def test_the_plan_marks_what_the_runtime_loads(release, tmp_path):  # noqa: F811
     host = lay_out(tmp_path, {CONFIG: f"version = {2 if release.minor < (2, 0) else 3}\n"})
     plan = plan_cri(host, request_for(release))

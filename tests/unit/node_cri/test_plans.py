@@ -618,6 +618,29 @@ def test_a_k3s_node_whose_rendered_file_lost_the_import_can_be_cleaned():
     assert [edit.path for edit in plan.edits] == ["/etc/containerd/config-v3.toml.d/kata-deploy.toml"]
 
 
+def test_a_node_whose_containerd_is_unknown_is_cleaned_by_name():
+    distribution = Distribution("k3s", Runtime.K3S, "unknown", {}, CONFIG)
+    drop_in = "/etc/containerd/config.toml.d/kata-deploy.toml"
+    host = memory(distribution, **{drop_in: "version = 2\n"})
+    plan = plan_cri_removal(host, request_for(distribution))
+    assert [edit.path for edit in plan.edits] == [drop_in]
+    assert any("could not be established" in warning for warning in plan.warnings)
+    assert is_cri_configured(memory(distribution), request_for(distribution)), "what is not known counts as there"
+
+
+def test_leftovers_beside_a_configuration_that_is_gone_are_removed():
+    distribution = containerd("containerd://1.7.24", **{f"{CONFIG}.bak": DEBIAN, f"{CONFIG}.kata-deploy-created": ""})
+    plan = plan_cri_removal(memory(distribution), request_for(distribution))
+    assert {edit.path: edit.after for edit in plan.edits} == {f"{CONFIG}.bak": None, f"{CONFIG}.kata-deploy-created": None}
+
+
+def test_a_configuration_without_backup_or_anything_of_ours_is_left_with_a_word(tmp_path):
+    distribution = BY_NAME["k8s-1.7"]
+    plan = plan_cri_removal(memory(distribution), request_for(distribution))
+    assert not plan.edits
+    assert any("left as it is" in warning for warning in plan.warnings)
+
+
 def test_hostile_names_stay_inside_their_quotes():
     distribution = BY_NAME["k8s-2.1"]
     hostile = dataclasses.replace(
