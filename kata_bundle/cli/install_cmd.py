@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_RUNTIMES = (
+    "containerd", "crio", "k0s-controller", "k0s-worker", "k3s", "k3s-agent", "microk8s", "rke2-agent", "rke2-server",
+)  # fmt: skip
+
 
 @click.command(
     epilog="""\b
@@ -24,7 +28,9 @@ Examples:
   kata-bundle install out --root /tmp/node --dry-run
   kata-bundle install out --shim qemu,clh
   kata-bundle install tarballs --shim qemu --suffix dev
-  kata-bundle install out --plan --json > plan.json"""
+  kata-bundle install out --plan --json > plan.json
+  kata-bundle install out --spec node.toml --runtime containerd
+  kata-bundle install /opt/kata-artifacts --from-environment"""
 )
 @click.argument("bundle", type=click.Path(exists=True, file_okay=False))
 @site_options
@@ -33,6 +39,17 @@ Examples:
     shell_complete=lambda _ctx, _param, text: [name for name in known_shims() if name.startswith(text)],
 )  # fmt: skip
 @click.option("--arch", metavar="ARCH", help="Architecture of the node [default: this machine's].")
+@click.option(
+    "--spec",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Configure the node as this TOML or JSON file says: shims, runtime, snapshotters.",
+)
+@click.option("--from-environment", is_flag=True, help="Configure the node as the Helm chart's environment variables say.")
+@click.option(
+    "--runtime", metavar="NAME", type=click.Choice(_RUNTIMES), help="Container runtime to configure [default: found out]."
+)
+@click.option("--payload-only", is_flag=True, help="Write no configuration for the container runtime.")
 @click.option("--plan", "plan_only", is_flag=True, help="The same as --dry-run.")
 @click.option("--approved", metavar="DIGEST", help="Carry out only the plan of this digest.")
 @click.option("--accept-gap", is_flag=True, help="Take an in-place tree over even where names are absent for a moment.")
@@ -49,6 +66,10 @@ def command(
     suffix: str | None,
     shims: tuple[str, ...],
     arch: str | None,
+    spec: str | None,
+    from_environment: bool,
+    runtime: str | None,
+    payload_only: bool,
     plan_only: bool,
     approved: str | None,
     accept_gap: bool,
@@ -68,18 +89,71 @@ def command(
     from kata_bundle.node.source import open_source
 
     source = open_source(Path(bundle))
-    machine = machine_for(app, root, dest, suffix, may_be_missing=True)
-    wanted = _desired(app, source, machine.site.dest, suffix, shims, Arch.parse(arch) if arch else Arch.of_this_machine())
+    node_arch = Arch.parse(arch) if arch else Arch.of_this_machine()
+    if spec is not None or from_environment:
+        _refuse_beside_configuration(dest=dest, suffix=suffix, shims=shims, both=spec is not None and from_environment)
+        wanted = _configured(source, bundle, root, node_arch, spec, runtime, payload_only)
+    else:
+        if runtime is not None:
+            message = "--runtime says what to configure, but there is no configuration"
+            raise click.UsageError(message + ": give --spec FILE or --from-environment")
+        machine = machine_for(app, root, dest, suffix, may_be_missing=True)
+        wanted = _desired(app, source, machine.site.dest, suffix, shims, node_arch)
+    machine = machine_for(app, root, wanted.dest, None, may_be_missing=True)
     if app.dry_run or plan_only:
         show_plan(app, plan_install(machine, wanted))
         return
     Path(root).mkdir(parents=True, exist_ok=True)
+    if spec is None and not from_environment:
+        app.say("note: payload only; --spec FILE or --from-environment configures the shims and the container runtime too")
     with node_lock(machine.site, app.progress):
         agreed = parse_digest(approved) if approved else None
         done = install(machine, wanted, keep=keep, approved=agreed, accept_gap=accept_gap)
     for note in done.plan.notes:
         app.say(f"note: {note}")
     app.emit(_document(done), lambda: _text(done))
+
+
+def _refuse_beside_configuration(*, dest: str, suffix: str | None, shims: tuple[str, ...], both: bool) -> None:
+    given = [name for name, value in (("--suffix", suffix), ("--shim", shims)) if value]
+    given += ["--dest"] if dest != "/opt/kata" else []
+    if both:
+        message = "--spec and --from-environment exclude each other"
+        raise click.UsageError(message)
+    if given:
+        message = f"{', '.join(given)}: the configuration says this (multi_install_suffix, shims, installation_prefix)"
+        raise click.UsageError(message)
+
+
+def _configured(
+    source: Source,
+    bundle: str,
+    root: str,
+    arch: Arch,
+    spec: str | None,
+    runtime: str | None,
+    payload_only: bool,
+) -> Desired:
+    import os
+    from pathlib import Path
+
+    from kata_bundle.node.compose import Extras, compose, runtime_of
+    from kata_bundle.node.config import from_environment, from_file
+    from kata_bundle.node.hostedit import HostDirectory
+    from kata_bundle.node.runtime import Runtime
+    from kata_bundle.node.shimfacts import load_facts
+
+    if spec is not None:
+        effective = from_file(Path(spec).read_bytes(), spec, arch.value)
+    else:
+        effective = from_environment(os.environ, arch.value, HostDirectory("/"))
+    found = None
+    if not payload_only:
+        # A directory that no system runs from has no units; the version string and the declaration decide there.
+        active = frozenset[str]() if os.path.realpath(root) != "/" else None
+        found = Runtime(runtime) if runtime is not None else runtime_of(effective.config, active)
+    extras = Extras.read(HostDirectory(os.path.realpath(bundle)), "")
+    return compose(source, arch, effective, load_facts(), runtime=found, extras=extras)
 
 
 def _desired(app: App, source: Source, dest: str, suffix: str | None, shims: tuple[str, ...], arch: Arch) -> Desired:

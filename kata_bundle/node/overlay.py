@@ -59,6 +59,8 @@ class Overlay:
     removals: frozenset[RelPath] = frozenset()
     directories: frozenset[RelPath] = frozenset()
     """Directories that have to exist even if nothing is in them, such as an empty ``config.d``."""
+    notes: tuple[str, ...] = ()
+    """What an operator should know of it, a sentence each."""
 
 
 EMPTY_OVERLAY: Final = Overlay()

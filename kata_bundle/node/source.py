@@ -6,11 +6,12 @@ packed layer of each lies. Must not know: what is installed, or where.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from kata_bundle.core.componentmap import FILE_NAME, ComponentMap, Selected, tarball_name
+from kata_bundle.core.componentmap import FILE_NAME, ComponentMap, Selected, component_of_tarball, tarball_name
 from kata_bundle.core.diagnostics import did_you_mean
 from kata_bundle.core.digest import CHUNK_SIZE, digest_bytes, digest_stream
 from kata_bundle.core.errors import HostError, IntegrityError, UsageError
@@ -79,6 +80,9 @@ class Source(Protocol):
 
     def known_shims(self) -> tuple[str, ...]:
         """Return every shim name the source knows, on any architecture."""
+
+    def components(self, arch: Arch) -> frozenset[str]:
+        """Return the components it has for ``arch``, those of no shim too."""
 
 
 def open_source(path: Path) -> Source:
@@ -152,6 +156,10 @@ class BundleSource:
         """Return the shims of all architectures."""
         return tuple(sorted({shim for arch in self.arches() for shim in self._bundle.index(arch).shims}))
 
+    def components(self, arch: Arch) -> frozenset[str]:
+        """Return the components that the index has a layer of."""
+        return frozenset(self._bundle.index(arch).layers) if arch in self.arches() else frozenset()
+
     def layer(self, arch: Arch, component: str) -> LayerRef:
         """Return the layer's blob and what the index says of it."""
         entry = self._bundle.index(arch).layers.get(component)
@@ -206,6 +214,11 @@ class TarballDirectory:
     def known_shims(self) -> tuple[str, ...]:
         """Return every shim of the map."""
         return tuple(sorted(self._map.shims))
+
+    def components(self, arch: Arch) -> frozenset[str]:
+        """Return the components that have a tarball here; a folder is of one architecture."""
+        del arch
+        return frozenset(name for file in os.listdir(self._tarballs) if (name := component_of_tarball(file)) is not None)
 
     def layer(self, arch: Arch, component: str) -> LayerRef:
         """Return the tarball with its digest, which is computed here."""
