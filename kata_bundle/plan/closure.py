@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kata_bundle.core.diagnostics import did_you_mean
-from kata_bundle.core.errors import UsageError
 from kata_bundle.plan.selection import ALL, Cell, resolve_cells
 
 if TYPE_CHECKING:
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from kata_bundle.manifest.catalog import Catalog
     from kata_bundle.plan.selection import Selection
 
-__all__ = ["Plan", "PlannedComponent", "Reason", "plan_closure", "why"]
+__all__ = ["Plan", "PlannedComponent", "plan_closure"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,29 +62,6 @@ class Plan:
         }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reason:
-    """Whether a shim's cell lists a component, and which other shims on that architecture do."""
-
-    arch: Arch
-    shim: str
-    component: str
-    listed: bool
-    also_needed_by: tuple[str, ...]
-    siblings: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "arch": self.arch.value,
-            "shim": self.shim,
-            "component": self.component,
-            "needed": self.listed,
-            "also_needed_by": list(self.also_needed_by),
-            "components_of_shim": list(self.siblings),
-        }
-
-
 def plan_closure(catalog: Catalog, selection: Selection) -> Plan:
     """Return the plan of ``selection``; raise :class:`UsageError` as :func:`resolve_cells` does."""
     cells = resolve_cells(catalog, selection)
@@ -98,39 +73,3 @@ def plan_closure(catalog: Catalog, selection: Selection) -> Plan:
         ).needed_by.items()
     ]
     return Plan(cells=cells, components=tuple(components), is_everything=ALL in selection.shims)
-
-
-def why(catalog: Catalog, shim: str, component: str, arches: tuple[Arch, ...]) -> tuple[Reason, ...]:
-    """Return, per architecture on which ``shim`` has a cell, whether and beside whom it needs ``component``.
-
-    Raises :class:`UsageError` for an unknown shim or component and for a shim without a cell on any of ``arches``.
-    """
-    component_map = catalog.component_map
-    if shim not in component_map.shims:
-        msg = f'unknown shim "{shim}"'
-        raise UsageError(msg, hint=did_you_mean(shim, component_map.shims) or "kata-bundle list shims shows the known ones")
-    if component not in catalog.components:
-        msg = f'unknown component "{component}"'
-        raise UsageError(
-            msg, hint=did_you_mean(component, catalog.components) or "kata-bundle list components shows the known ones"
-        )
-    reasons = []
-    for arch in arches:
-        row = component_map.components(shim, arch)
-        if row is None:
-            continue
-        users = sorted(s for s, on in component_map.shims.items() if s != shim and component in on.get(arch, ()))
-        reasons.append(
-            Reason(
-                arch=arch,
-                shim=shim,
-                component=component,
-                listed=component in row,
-                also_needed_by=tuple(users),
-                siblings=tuple(sorted(row)),
-            )
-        )
-    if not reasons:
-        msg = f'shim "{shim}" has no components on {", ".join(arches)}'
-        raise UsageError(msg, hint=f'"{shim}" exists on {", ".join(component_map.shims[shim])}')
-    return tuple(reasons)

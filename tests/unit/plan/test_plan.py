@@ -5,7 +5,7 @@ import pytest
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.errors import UsageError
 from kata_bundle.manifest import load_catalog
-from kata_bundle.plan.closure import plan_closure, why
+from kata_bundle.plan.closure import plan_closure
 from kata_bundle.plan.selection import Cell, Selection, resolve_cells
 
 X, A, S, P = Arch.X86_64, Arch.AARCH64, Arch.S390X, Arch.PPC64LE
@@ -70,24 +70,3 @@ def test_the_closure_of_every_cell_is_exactly_its_list(catalog):
         plan = plan_closure(catalog, Selection(shims=(shim,), arches=(Arch(arch),)))
         assert {c.component for c in plan.components} == set(catalog.component_map.components(shim, arch))
         assert plan.arches == (Arch(arch),)
-
-
-def test_why_tells_listed_from_not_listed_and_names_the_others(catalog):
-    listed, not_listed = why(catalog, "qemu", "ovmf", (A, X))
-    assert listed.listed
-    assert "qemu-runtime-rs" in listed.also_needed_by
-    assert not not_listed.listed
-    assert "kernel" in not_listed.siblings
-
-
-@pytest.mark.parametrize(
-    ("shim", "component", "arches", "words"),
-    [
-        ("qeum", "kernel", (X,), 'unknown shim "qeum"'),
-        ("qemu", "kernle", (X,), 'unknown component "kernle"'),
-        ("qemu-se", "kernel", (X,), 'shim "qemu-se" has no components on x86_64'),
-    ],
-)
-def test_why_refuses_what_does_not_exist(catalog, shim, component, arches, words):
-    with pytest.raises(UsageError, match=words):
-        why(catalog, shim, component, arches)
