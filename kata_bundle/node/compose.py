@@ -126,6 +126,9 @@ def compose(
         )
         plan = plan_cri(host, request)
         unit = _nydus_unit(config, runtime, extras) if nydus else ()
+        if plan.restart_unit is None:
+            # The runtime picks changes up by itself: nothing has to be restarted for them.
+            return (*unit, *(replace(edit, loaded_by=None) for edit in plan.edits))
         return (*unit, *plan.edits)
 
     calls: list[UnitCall] = []
