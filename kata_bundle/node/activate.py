@@ -2,7 +2,8 @@
 
 The journal is on disk before the first operation. Forward: operations in order, receipts, then the journal goes. When an
 operation fails, the journal is renamed to say "backward" and everything is undone in reverse. Killed anywhere, the next start
-continues in the direction the journal says. Must not know: what is being installed.
+continues in the direction the journal says. An activation in two stages pauses in between: the tree is switched, what a runtime
+loads is not edited yet. Must not know: what is being installed.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from kata_bundle.core.errors import BundleError, InstallError, InstallRestoredError
-from kata_bundle.node.journal import Action, Journal
+from kata_bundle.core.errors import BundleError, HostError, InstallError, InstallRestoredError
+from kata_bundle.node.journal import Action, Journal, read_journal
 from kata_bundle.node.ops import CallService, SetLink
 from kata_bundle.node.state import parting_folder, remove_tree
 
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
     from kata_bundle.node.machine import Machine
     from kata_bundle.node.ops import Operation
 
-__all__ = ["activate", "continue_backward", "continue_forward", "describe", "finish_parting", "remove_state"]
+__all__ = ["activate", "continue_backward", "continue_forward", "describe", "finish_parting", "remove_state", "resume"]
 
 
-def activate(machine: Machine, journal: Journal) -> None:
-    """Carry ``journal`` out.
+def activate(machine: Machine, journal: Journal, *, pause: bool = False) -> None:
+    """Carry ``journal`` out; with ``pause`` only its first stage.
 
     Raises :class:`InstallRestoredError` when it failed and was undone, :class:`InstallError` when undoing failed too. What is
     interrupted by anything but an error is left for ``node.recover``.
@@ -34,22 +35,32 @@ def activate(machine: Machine, journal: Journal) -> None:
         journal.write(machine.site, machine.files)
     except (OSError, BundleError) as error:
         msg = f"{journal.action} could not begin: {describe(error)}"
+        try:
+            # It may be there already, when flushing it failed.
+            machine.files.unlink(machine.site.journal)
+        except OSError:
+            raise InstallError(msg, hint="the next command finishes or takes back") from error
         raise InstallRestoredError(msg, hint=_hint(error)) from error
-    continue_forward(machine, journal)
+    continue_forward(machine, journal, pause=pause)
 
 
-def continue_forward(machine: Machine, journal: Journal) -> None:
+def continue_forward(machine: Machine, journal: Journal, *, pause: bool = False) -> None:
     """Carry out what is left of ``journal``, which is on disk; undo everything when that fails. Raises like :func:`activate`."""
     if journal.action is Action.UNINSTALL:
-        _uninstall(machine, journal)
+        _uninstall(machine, journal, pause=pause)
         return
     reached = False
     try:
-        for index, operation in enumerate(journal.operations):
+        for index, operation in enumerate(journal.operations[: journal.second_stage] if pause else journal.operations):
             reached = reached or isinstance(operation, CallService)
             operation.clean(machine)
             if not operation.probe(machine) and not _is_superseded(machine, operation, journal.operations[index + 1 :]):
                 operation.apply(machine)
+        if pause:
+            _flush(machine)
+            machine.files.rename(machine.site.journal, machine.site.paused)
+            machine.files.sync_directory(machine.site.state)
+            return
         machine.services.confirm()
         _write_receipts(machine, journal)
     except (OSError, BundleError) as error:
@@ -59,6 +70,21 @@ def continue_forward(machine: Machine, journal: Journal) -> None:
     except OSError as error:
         msg = f"{journal.action} is done, but its journal could not be removed: {describe(error)}"
         raise InstallError(msg, hint="the next command tries again") from error
+
+
+def resume(machine: Machine) -> Journal:
+    """Carry out the second stage of the paused activation and return its journal; raises like :func:`activate`.
+
+    Raises :class:`HostError` when no activation waits for one.
+    """
+    try:
+        journal = read_journal(machine.site.paused)
+    except FileNotFoundError:
+        msg = f"no activation in {machine.site.dest} waits for its second stage"
+        raise HostError(msg, hint="run the first stage before") from None
+    machine.files.rename(machine.site.paused, machine.site.journal)
+    continue_forward(machine, journal)
+    return journal
 
 
 def continue_backward(machine: Machine, journal: Journal, *, called: bool = True) -> None:
@@ -103,7 +129,10 @@ def _is_superseded(machine: Machine, operation: Operation, later: Sequence[Opera
 
 def _take_back(machine: Machine, journal: Journal, error: Exception, *, called: bool) -> None:
     try:
-        machine.files.rename(machine.site.journal, machine.site.undo)
+        if os.path.lexists(machine.site.journal):
+            machine.files.rename(machine.site.journal, machine.site.undo)
+        else:  # failed just after it was paused
+            machine.files.rename(machine.site.paused, machine.site.undo)
         machine.files.sync_directory(machine.site.state)
     except OSError as second:
         msg = f"{journal.action} failed: {describe(error)}; taking it back could not begin: {describe(second)}"
@@ -142,9 +171,13 @@ def _restore_receipts(machine: Machine, journal: Journal) -> None:
 
 def _finish(machine: Machine, path: str) -> None:
     """Flush what the links in ``<dest>`` and the state folder say, then let the journal go."""
-    machine.files.sync_directory(machine.site.folder)
-    machine.files.sync_directory(machine.site.state)
+    _flush(machine)
     machine.files.unlink(path)
+    machine.files.sync_directory(machine.site.state)
+
+
+def _flush(machine: Machine) -> None:
+    machine.files.sync_directory(machine.site.folder)
     machine.files.sync_directory(machine.site.state)
 
 
@@ -160,13 +193,13 @@ def _call_again(machine: Machine, journal: Journal) -> list[str]:
     return errors
 
 
-def _uninstall(machine: Machine, journal: Journal) -> None:
+def _uninstall(machine: Machine, journal: Journal, *, pause: bool) -> None:
     """Only ever forward: every step that does not depend on a failed one is carried out, then all failures are told (D8).
 
     The tree goes last, and only when nothing outside it can refer to it any more.
     """
     errors: list[str] = []
-    for operation in journal.operations:
+    for operation in journal.operations[: journal.second_stage] if pause else journal.operations:
         try:
             operation.clean(machine)
             if not operation.probe(machine):
@@ -175,7 +208,11 @@ def _uninstall(machine: Machine, journal: Journal) -> None:
             errors.append(f"{operation.subject}: {describe(error)}")
     if not errors:
         try:
-            remove_state(machine, journal.created)
+            if pause:
+                machine.files.rename(machine.site.journal, machine.site.paused)
+                machine.files.sync_directory(machine.site.state)
+            else:
+                remove_state(machine, journal.created)
         except OSError as error:
             errors.append(describe(error))
     if errors:

@@ -19,6 +19,7 @@ from kata_bundle.node.fileops import ChangeFile
 from kata_bundle.node.hostedit import EditKind, HostDirectory
 from kata_bundle.node.ops import MakeDirectory
 from kata_bundle.node.receipt import FileState, RecordedEdit
+from kata_bundle.node.state import created_by_others
 from kata_bundle.node.tomledit import copy_keys, remove_keys
 from kata_bundle.node.tomltext import TomlError
 
@@ -44,6 +45,10 @@ class EditPlan:
     created: list[str] = field(default_factory=list)
     contents: dict[Digest, bytes] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    others_made: frozenset[str] = frozenset()
+    """Directories that the installs beside this one have made."""
+    late_from: int = 0
+    """Index of the first operation on a file that a runtime loads, or of what comes after it: the second stage begins there."""
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -90,9 +95,17 @@ def plan_edits(
 
     ``ours`` are files that an installer made of which we have no receipt: what is in them is not kept for later.
     """
-    plan, known = EditPlan(), {record.path: record for record in records}
-    for edit in wanted:
-        _plan_edit(machine, plan, edit, known.pop(edit.path, None), edit.path in ours)
+    plan, known = EditPlan(others_made=created_by_others(machine.site)), {record.path: record for record in records}
+    in_order = list(wanted)
+    if len({edit.path for edit in in_order}) != len(in_order):
+        twice = next(edit.path for i, edit in enumerate(in_order) if edit.path in {other.path for other in in_order[:i]})
+        msg = f"two edits of {twice} are wanted at once"
+        raise HostError(msg)
+    for late in (False, True):
+        plan.late_from = len(plan.operations)
+        for edit in in_order:
+            if (edit.loaded_by is not None) is late:
+                _plan_edit(machine, plan, edit, known.pop(edit.path, None), edit.path in ours)
     plan_reverts(machine, known.values(), plan)
     return plan
 
@@ -132,7 +145,7 @@ def plan_restored_edits(machine: Machine, wanted: Iterable[RecordedEdit], record
 
     Where somebody edited a file in between, only our keys are put back into it.
     """
-    plan, known = EditPlan(), {record.path: record for record in records}
+    plan, known = EditPlan(others_made=created_by_others(machine.site)), {record.path: record for record in records}
     for old in wanted:
         record = known.pop(old.path, None)
         found = machine.host.load(old.path)
@@ -251,10 +264,15 @@ def _state_for(data: bytes, mode: int, like: _Found | None) -> FileState:
 
 
 def _make_parents(machine: Machine, plan: EditPlan, path: str) -> None:
-    parent, missing = posixpath.dirname(path), list[str]()
-    while parent not in {"", "/"} and parent not in plan.created and not os.path.isdir(machine.site.at(parent, follow=True)):
-        missing.append(parent)
+    parent, missing, shared = posixpath.dirname(path), list[str](), list[str]()
+    while parent not in {"", "/"} and parent not in plan.created:
+        if not os.path.isdir(machine.site.at(parent, follow=True)):
+            missing.append(parent)
+        elif parent in plan.others_made:
+            # Whoever goes last takes it away.
+            shared.append(parent)
         parent = posixpath.dirname(parent)
+    plan.created += reversed(shared)
     for directory in reversed(missing):
         plan.operations.append(MakeDirectory(path=directory, reason=f"holds {posixpath.basename(path)}"))
         plan.created.append(directory)

@@ -10,12 +10,11 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kata_bundle.core.relpath import RelPath, os_bytes
-from kata_bundle.core.tree import Directory, Entry, File, Hardlink, Symlink, Tree
-from kata_bundle.node.overlay import TreeEditor
-from kata_bundle.node.payload import extract_layers, installed_tree
+from kata_bundle.archive.layer import extract_layer
+from kata_bundle.core.tree import DIRECTORY_MODE, Directory, File, Hardlink, Symlink, Tree
 from kata_bundle.node.state import remove_tree
 from kata_bundle.node.userfiles import mirror_user_files
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from kata_bundle.core.digest import Digest
+    from kata_bundle.core.relpath import RelPath
     from kata_bundle.node.machine import Machine
     from kata_bundle.node.payload import Contents
     from kata_bundle.node.source import LayerRef
@@ -31,6 +31,7 @@ __all__ = ["Previous", "Staging", "sweep_generations"]
 
 _NO_LINK: Final = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS})
 _PARTIAL: Final = ".partial"
+_LAYERS: Final = ".layers"
 _LABEL: Final = "security.selinux"
 
 
@@ -46,35 +47,49 @@ class Previous:
 
 
 class Staging:
-    """Generation ``number`` while it is built, under a name that the next start takes for garbage."""
+    """Generation ``number`` while it is built, under names that the next start takes for garbage."""
 
     def __init__(self, machine: Machine, number: int) -> None:
         self._machine = machine
         self._files = machine.files
         self._final = machine.site.generation(number)
-        self._disk = TreeEditor()
+        self._layers = self._final + _LAYERS
         self.folder = self._final + _PARTIAL
-        self.linked = 0
-        self.written = 0
 
     def begin(self) -> None:
         """Make the empty directory."""
         self._files.make_directory(self._machine.site.generations)
-        remove_tree(self._files, self.folder)
+        self.discard()
         self._files.make_directory(self.folder)
 
     def discard(self) -> None:
         """Remove what was staged."""
         remove_tree(self._files, self.folder)
+        remove_tree(self._files, self._layers)
 
     def extract(self, refs: Sequence[LayerRef], contents: Contents, dest: str) -> dict[str, Tree]:
-        """Unpack ``refs`` here; return component → tree as archived, and add where contents lie to ``contents``."""
-        trees = extract_layers(refs, self.folder, dest=dest, files=self._files, progress=self._machine.progress)
-        for tree in trees.values():
-            self._disk.merge(installed_tree(tree, dest))
-        for path, entry in self._disk.tree().entries.items():
-            if isinstance(entry, File):
-                contents.files.setdefault(entry.digest, os.path.join(self.folder, path))
+        """Unpack each of ``refs`` into a directory of its own; return component → tree as archived.
+
+        Where the contents lie is added to ``contents``. Apart from each other, what two layers bring differently is not lost.
+        """
+        self._files.make_directory(self._layers)
+        trees: dict[str, Tree] = {}
+        for ref in refs:
+            folder = os.path.join(self._layers, ref.component)
+            self._files.make_directory(folder)
+            trees[ref.component] = tree = extract_layer(
+                ref.path,
+                Path(folder),
+                what=f"layer {ref.component}",
+                dest=dest,
+                files=self._files,
+                expected_packed=ref.packed,
+                expected_tree=ref.tree,
+                progress=self._machine.progress,
+            ).tree
+            for path, entry in tree.entries.items():
+                if isinstance(entry, File):
+                    contents.files.setdefault(entry.digest, os.path.join(folder, path))
         return trees
 
     def keep_originals(self, originals: Collection[Digest], contents: Contents) -> None:
@@ -84,25 +99,24 @@ class Staging:
                 self._machine.objects.put(contents.read(digest))
 
     def fill(self, tree: Tree, contents: Contents, previous: Previous | None, generated: Collection[RelPath]) -> None:
-        """Make the directory hold exactly ``tree``: link what is equal in ``previous``, keep what was unpacked, write more."""
-        self._settle(tree, contents)
-        self._remove_unwanted(tree)
+        """Make the empty directory hold exactly ``tree``: linked from ``previous`` where equal, else moved, copied or written."""
         fresh = frozenset(generated)
         for path, entry in tree.entries.items():
             place = os.path.join(self.folder, path)
             match entry:
                 case Directory():
-                    self._directory(path, place)
+                    self._files.make_directory(place)
                 case File():
-                    self._file(path, place, entry, contents, None if path in fresh else previous)
+                    if path in fresh or previous is None or not self._link_previous(previous, path, entry, place):
+                        self._place(place, entry, contents)
                 case Symlink(target=target):
-                    if self._disk.get(path) != entry:
-                        self._files.symlink(target, place)
+                    self._files.symlink(target, place)
                 case Hardlink(target=target):
-                    self._hardlink(os.path.join(self.folder, target), place)
+                    self._link(os.path.join(self.folder, target), place)
         for path, entry in reversed(list(tree.entries.items())):
-            if isinstance(entry, Directory):
-                self._mode(os.path.join(self.folder, path), entry.mode)
+            if isinstance(entry, Directory) and entry.mode != DIRECTORY_MODE:
+                self._files.set_mode(os.path.join(self.folder, path), entry.mode)
+        remove_tree(self._files, self._layers)
 
     def carry(self, source: str, wanted: Mapping[RelPath, Digest], ours: Collection[RelPath]) -> None:
         """Copy the administrators' files ``wanted`` from the generation at ``source``."""
@@ -114,77 +128,41 @@ class Staging:
         self._files.rename(self.folder, self._final)
         self._files.sync_directory(self._machine.site.generations)
 
-    def _settle(self, tree: Tree, contents: Contents) -> None:
-        """Let ``contents`` name only unpacked files that stay as they are."""
-        inside = self.folder + "/"
-        for digest, path in list(contents.files.items()):
-            if path.startswith(inside):
-                del contents.files[digest]
-        staying = TreeEditor(tree)
-        for name in self._disk.paths():
-            entry = self._disk.content(name)
-            if isinstance(entry, File):
-                wanted = staying.content(name)
-                if isinstance(wanted, File) and wanted.digest == entry.digest:
-                    contents.files.setdefault(entry.digest, os.path.join(self.folder, name))
-
-    def _remove_unwanted(self, tree: Tree) -> None:
-        for path in sorted(self._disk.paths(), key=os_bytes, reverse=True):
-            entry, wanted = self._disk.get(path), tree.entries.get(path)
-            if wanted is None or isinstance(entry, Directory) is not isinstance(wanted, Directory):
-                remove_tree(self._files, os.path.join(self.folder, path))
-
-    def _directory(self, path: RelPath, place: str) -> None:
-        if not isinstance(self._disk.get(path), Directory):
-            self._files.make_directory(place)
-        elif os.geteuid() and not os.access(place, os.W_OK):
-            self._files.set_mode(place, 0o755)
-
-    def _file(self, path: RelPath, place: str, entry: File, contents: Contents, previous: Previous | None) -> None:
-        there = self._disk.content(path)
-        is_there = isinstance(there, File) and there.digest == entry.digest
-        if previous is not None and _linkable(previous, path, entry) and self._link(previous, path, place):
-            self.linked += 1
-            return
-        self.written += 1
-        if not is_there:
-            self._write(place, entry, contents)
-        else:
-            self._mode(place, entry.mode)
-
-    def _write(self, place: str, entry: File, contents: Contents) -> None:
+    def _place(self, place: str, entry: File, contents: Contents) -> None:
+        """Make ``place`` a file with an inode of its own, or that of an unpacked layer, which nobody else has."""
         source = contents.path(entry.digest)
         if source is None:
             self._files.create_file(place, contents.read(entry.digest), entry.mode)
+        elif source.startswith(self._layers + "/"):
+            self._files.rename(source, place)
+            if os.lstat(place).st_mode & 0o7777 != entry.mode:
+                self._files.set_mode(place, entry.mode)
+            contents.files[entry.digest] = place
         else:
             self._files.copy_file(source, place, entry.mode)
 
-    def _link(self, previous: Previous, path: RelPath, place: str) -> bool:
+    def _link_previous(self, previous: Previous, path: RelPath, entry: File, place: str) -> bool:
+        if path not in previous.unchanged or path in previous.generated or previous.tree.entries.get(path) != entry:
+            return False
         source = os.path.join(previous.folder, path)
         if _label(source) != _label(self.folder):
             return False
         try:
-            if os.path.lexists(place):
-                self._files.link(source, place + ".link")
-                self._files.rename(place + ".link", place)
-            else:
-                self._files.link(source, place)
+            self._files.link(source, place)
         except OSError as error:
             if error.errno not in _NO_LINK:
                 raise
             return False
         return True
 
-    def _hardlink(self, source: str, place: str) -> None:
-        if os.path.lexists(place):
-            if os.path.samestat(os.lstat(source), os.lstat(place)):
-                return
-            self._files.unlink(place)
-        self._files.link(source, place)
-
-    def _mode(self, place: str, mode: int) -> None:
-        if os.lstat(place).st_mode & 0o7777 != mode:
-            self._files.set_mode(place, mode)
+    def _link(self, source: str, place: str) -> None:
+        """Make ``place`` a further name of ``source`` in the same tree, or a copy where names have run out."""
+        try:
+            self._files.link(source, place)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            self._files.copy_file(source, place, os.lstat(source).st_mode & 0o7777)
 
 
 def sweep_generations(machine: Machine, keep: Collection[int]) -> None:
@@ -197,10 +175,6 @@ def sweep_generations(machine: Machine, keep: Collection[int]) -> None:
     for name in names:
         if name not in wanted:
             remove_tree(machine.files, os.path.join(machine.site.generations, name))
-
-
-def _linkable(previous: Previous, path: RelPath, entry: Entry) -> bool:
-    return path in previous.unchanged and path not in previous.generated and previous.tree.entries.get(path) == entry
 
 
 def _label(path: str) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kata_bundle.core import clock
 from kata_bundle.core.errors import BundleError, HostError, InstallRestoredError, UsageError
-from kata_bundle.node.activate import activate, describe
+from kata_bundle.node.activate import activate, describe, resume
 from kata_bundle.node.adopt import can_exchange, stage_adoption
 from kata_bundle.node.gc import prune
 from kata_bundle.node.generations import Previous, Staging
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from kata_bundle.node.plan import Plan
     from kata_bundle.node.receipt import Receipt
 
-__all__ = ["Installed", "install", "plan_install"]
+__all__ = ["Installed", "finish_install", "install", "plan_install"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,10 +57,17 @@ def plan_install(machine: Machine, desired: Desired) -> Plan:
 
 
 def install(
-    machine: Machine, desired: Desired, *, keep: int = 2, approved: Digest | None = None, accept_gap: bool = False
+    machine: Machine,
+    desired: Desired,
+    *,
+    keep: int = 2,
+    approved: Digest | None = None,
+    accept_gap: bool = False,
+    pause: bool = False,
 ) -> Installed:
     """Make the node have what is ``desired``. The node-wide lock has to be held.
 
+    With ``pause``, files that a runtime loads and all service calls are left to :func:`finish_install`, run by another process.
     With ``approved``, only a plan of that digest is carried out. ``accept_gap`` allows the adoption of an in-place tree on a file
     system that cannot exchange names. Raises what :func:`~kata_bundle.node.recover.recover` and
     :func:`~kata_bundle.node.activate.activate` raise; :class:`InstallRestoredError` when staging failed, and every error of the
@@ -95,12 +102,24 @@ def install(
         msg = f"the new generation could not be built, nothing was changed: {describe(error)}"
         raise InstallRestoredError(msg) from error
     try:
-        activate(machine, journal)
+        activate(machine, journal, pause=pause)
     except InstallRestoredError:
         _abandon(machine)
         raise
+    if pause:
+        return Installed(plan=prepared.plan, receipt=prepared.receipt, recovered=recovered)
     pruned = _prune(machine, keep)
     return Installed(plan=prepared.plan, receipt=load_state(machine.site).receipt, recovered=recovered, pruned=pruned)
+
+
+def finish_install(machine: Machine, *, keep: int = 2) -> Receipt | None:
+    """Carry out the second stage of a paused :func:`install`; return the active receipt. The node-wide lock has to be held.
+
+    Raises :class:`HostError` when no install is paused, and what :func:`~kata_bundle.node.activate.activate` raises.
+    """
+    resume(machine)
+    _prune(machine, keep)
+    return load_state(machine.site).receipt
 
 
 def _prune(machine: Machine, keep: int) -> tuple[int, ...]:
@@ -160,6 +179,7 @@ def _stage(work: Work, prepared: Prepared, staging: Staging) -> Journal:
         action=Action.INSTALL,
         started=clock.timestamp(),
         operations=plan.operations,
+        second_stage=plan.second_stage,
         receipts=receipts,
         replaced=(old,) if replaces and old is not None else (),
     )

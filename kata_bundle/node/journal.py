@@ -1,8 +1,8 @@
 """The journal: everything another process needs to finish or to take back an activation that was interrupted.
 
 It is written and flushed before the first operation and removed after the last; its name says the direction (``journal.json``
-forward, ``undo.json`` backward), since a rename works even where nothing can be written any more. Format version 1, read
-strictly. Must not know: how operations work.
+forward, ``undo.json`` backward, ``paused.json`` between the stages of a staged activation), since a rename works even where
+nothing can be written any more. Format version 1, read strictly. Must not know: how operations work.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ class Journal:
     """The receipts of the same numbers before."""
     created: tuple[str, ...] = ()
     """When uninstalling: directories of the first install, to be removed when they are empty."""
+    second_stage: int = 0
+    """Index of the first operation of the second stage, for activations in two stages."""
 
     def objects(self) -> frozenset[Digest]:
         """Return the digests of every content the operations and receipts refer to."""
@@ -87,6 +89,7 @@ class Journal:
             "receipts": [receipt.to_dict() for receipt in self.receipts],
             "replaced": [receipt.to_dict() for receipt in self.replaced],
             "created": list(self.created),
+            "second_stage": self.second_stage,
         }
 
     @classmethod
@@ -108,6 +111,7 @@ class Journal:
             receipts=tuple(Receipt.from_dict(item) for item in fields.children("receipts")),
             replaced=tuple(Receipt.from_dict(item) for item in fields.children("replaced")),
             created=fields.texts("created"),
+            second_stage=fields.integer("second_stage"),
         )
         fields.done()
         return journal

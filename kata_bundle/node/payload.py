@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.archive.kata import iter_kata_entries, rewrite_target
-from kata_bundle.archive.layer import extract_layer
 from kata_bundle.archive.streams import open_source as open_stream
 from kata_bundle.archive.tarheader import Kind
 from kata_bundle.archive.tarreader import DEFAULT_LIMITS
@@ -29,12 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kata_bundle.core.events import Progress
-    from kata_bundle.core.fsops import FileOps
     from kata_bundle.core.relpath import RelPath
     from kata_bundle.node.objects import Objects
     from kata_bundle.node.source import LayerRef
 
-__all__ = ["Contents", "LayerSet", "extract_layers", "installed_tree", "known_layers", "merge_layers", "scan_layers"]
+__all__ = ["Contents", "LayerSet", "known_layers", "merge_layers", "scan_layers"]
 
 _KEPT_FILE: Final = 256 << 10
 _KEPT_IN_ALL: Final = 64 << 20
@@ -145,26 +142,6 @@ def known_layers(refs: Sequence[LayerRef], installed: Mapping[str, InstalledLaye
     return known
 
 
-def extract_layers(refs: Sequence[LayerRef], target: str, *, dest: str, files: FileOps, progress: Progress) -> dict[str, Tree]:
-    """Unpack ``refs`` one after the other into the directory ``target``; return component → tree as archived.
-
-    Packed bytes are checked before they are decoded. Later layers replace what earlier ones left, as the specification says.
-    """
-    return {
-        ref.component: extract_layer(
-            ref.path,
-            Path(target),
-            what=f"layer {ref.component}",
-            dest=dest,
-            files=files,
-            expected_packed=ref.packed,
-            expected_tree=ref.tree,
-            progress=progress,
-        ).tree
-        for ref in refs
-    }
-
-
 def scan_layers(refs: Sequence[LayerRef], contents: Contents, *, progress: Progress) -> dict[str, Tree]:
     """Read ``refs`` without writing anything; return component → tree, keeping small files in ``contents``."""
     return {ref.component: _scan(ref, contents, progress) for ref in refs}
@@ -178,15 +155,14 @@ def merge_layers(layers: LayerSet, *, dest: str, contents: Contents) -> MergedPa
     for component, tree in layers.trees.items():
         conflicts += [
             f'"{path}" is in "{owners.get(path, "?")}" and differently in "{component}": the latter wins'
-            for path in editor.merge(installed_tree(tree, dest))
+            for path in editor.merge(_installed(tree, dest))
         ]
         owners.update(dict.fromkeys(tree.entries, component))
     tree = with_executable_bits(editor.tree(), dest)
     return MergedPayload(tree=tree, owners=owners, conflicts=tuple(conflicts), contents=contents, dest=dest)
 
 
-def installed_tree(tree: Tree, dest: str) -> Tree:
-    """Return an archived ``tree`` as it lies on disk: absolute links below ``/opt/kata`` rewritten to ``dest``."""
+def _installed(tree: Tree, dest: str) -> Tree:
     return Tree(
         {
             path: Symlink(target=rewrite_target(entry.target, dest)) if isinstance(entry, Symlink) else entry

@@ -67,6 +67,8 @@ class Plan:
     """The layers of the target, with what has to be unpacked and what is linked."""
     files: tuple[FileChange, ...] = ()
     operations: tuple[Operation, ...] = ()
+    second_stage: int = 0
+    """Index of the first operation that a staged activation leaves to its second stage."""
     removes: tuple[str, ...] = ()
     """Host paths that go after the last operation."""
     notes: tuple[str, ...] = field(default=())
@@ -98,6 +100,7 @@ class Plan:
             "layers": [dict(layer) for layer in self.layers],
             "files": [change.to_dict() for change in self.files],
             "operations": [operation.to_dict() for operation in self.operations],
+            "second_stage": self.second_stage,
             "removes": list(self.removes),
             "notes": list(self.notes),
             "changes_nothing": self.changes_nothing,

@@ -160,7 +160,9 @@ def prepare(work: Work, trees: Mapping[str, Tree], *, gap: bool = False) -> Prep
     records = () if old is None else old.edits
     edits = plan_edits(machine, desired.edits(PristineHost(machine, records, desired.ours)), records, ours=desired.ours)
     names = {path.split("/", 1)[0] for path in (*tree.entries, *user_files)}
-    operations = [*_plan_links(work, names, target, user_files, gap=gap), *edits.operations]
+    operations = _plan_links(work, names, target, user_files, gap=gap)
+    second_stage = len(operations) + edits.late_from
+    operations += edits.operations
     if operations or not is_same:
         operations += plan_services(edits, desired.services, desired.restarts)
     plan = Plan(
@@ -174,7 +176,8 @@ def prepare(work: Work, trees: Mapping[str, Tree], *, gap: bool = False) -> Prep
         layers=_layer_lines(layers, work),
         files=file_changes(None if old is None else old.tree, tree, payload.owners, tuple(overlay.files), retained),
         operations=tuple(operations),
-        notes=(*_notes(work, payload, displaced), *edits.notes),
+        second_stage=second_stage,
+        notes=(*_notes(work, payload, displaced), *overlay.notes, *edits.notes),
     )
     receipt = Receipt(
         generation=target,

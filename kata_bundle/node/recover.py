@@ -9,11 +9,11 @@ import os
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from kata_bundle.core.errors import InstallRestoredError
-from kata_bundle.node.activate import continue_backward, continue_forward, finish_parting, remove_state
+from kata_bundle.core.errors import InstallError, InstallRestoredError
+from kata_bundle.node.activate import continue_backward, continue_forward, describe, finish_parting, remove_state
 from kata_bundle.node.adopt import GENERATION
 from kata_bundle.node.generations import sweep_generations
-from kata_bundle.node.journal import clean_journal, load_journal, read_journal
+from kata_bundle.node.journal import Action, clean_journal, load_journal, read_journal
 from kata_bundle.node.site import STATE
 from kata_bundle.node.state import find_parting, load_state, read_origin, remove_leftovers, remove_tree
 
@@ -39,9 +39,17 @@ def recover(machine: Machine) -> Recovered:
     What cannot be finished is undone. Raises :class:`~kata_bundle.core.errors.InstallError` when neither is possible now. The
     node-wide lock has to be held.
     """
+    if not os.path.isdir(machine.site.root):
+        load_state(machine.site)  # says what is wrong
+    try:
+        return _recover(machine)
+    except OSError as error:
+        msg = f"what an interrupted command left cannot be cleaned up: {describe(error)}"
+        raise InstallError(msg, hint="put right what the message names; the next command tries again") from error
+
+
+def _recover(machine: Machine) -> Recovered:
     site, outcome = machine.site, Recovered.NOTHING
-    if not os.path.isdir(site.root):
-        load_state(site)  # says what is wrong
     remove_leftovers(site, machine.files)
     parting = find_parting(site)
     if parting is not None:
@@ -49,6 +57,8 @@ def recover(machine: Machine) -> Recovered:
         outcome = Recovered.FINISHED
     if not os.path.isdir(site.state):
         return outcome
+    if os.path.lexists(site.paused):
+        _end_pause(machine)
     found = load_journal(site)
     if found is not None:
         journal, backward = found
@@ -62,6 +72,14 @@ def recover(machine: Machine) -> Recovered:
         # A first install that did not get far: nothing is installed, so nothing of it stays.
         remove_state(machine, state.created)
     return outcome
+
+
+def _end_pause(machine: Machine) -> None:
+    """Take back an activation that waits for a second stage nobody asked for; finish an uninstall that does."""
+    site = machine.site
+    forward = read_journal(site.paused).action is Action.UNINSTALL
+    machine.files.rename(site.paused, site.journal if forward else site.undo)
+    machine.files.sync_directory(site.state)
 
 
 def _continue(machine: Machine, journal: Journal, *, backward: bool) -> Recovered:

@@ -12,6 +12,7 @@
         objects/<hex>                         contents that receipts refer to by digest
         origin.json                           what had to be created for the first generation
         journal.json | undo.json              an activation under way, forward or backward
+        paused.json                           one whose first stage is done, waiting for the second
 
 Knows: names. Must not know: what the files hold.
 """
@@ -148,6 +149,11 @@ class Site:
     def undo(self) -> str:
         """Real path of the journal of an activation that is being taken back."""
         return os.path.join(self.state, "undo.json")
+
+    @property
+    def paused(self) -> str:
+        """Real path of the journal of an activation that waits for its second stage."""
+        return os.path.join(self.state, "paused.json")
 
     def generation(self, number: int) -> str:
         """Real path of a generation."""

@@ -5,6 +5,7 @@ Must not know: how an activation proceeds.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NodeState",
+    "created_by_others",
     "ensure_state",
     "find_parting",
     "load_state",
@@ -47,7 +49,7 @@ class NodeState:
     created: tuple[str, ...]
     """Directories that the first install made, ``<dest>`` and parents of it, outermost first."""
     interrupted: bool
-    """Whether an activation was interrupted and nobody has finished or undone it yet."""
+    """Whether an activation was interrupted, or waits for its second stage, and nobody has finished or undone it yet."""
 
     @property
     def receipt(self) -> Receipt | None:
@@ -62,7 +64,7 @@ class NodeState:
 
 def load_state(site: Site) -> NodeState:
     """Return what is installed; raise :class:`IntegrityError` for a bad receipt, :class:`InstallError` for a missing one."""
-    interrupted = os.path.lexists(site.journal) or os.path.lexists(site.undo)
+    interrupted = any(os.path.lexists(path) for path in (site.journal, site.undo, site.paused))
     receipts = {number: load_receipt(site.receipt(number)) for number in site.numbers(site.receipts, ".json")}
     for number, receipt in receipts.items():
         if receipt.generation != number or receipt.dest != site.dest:
@@ -95,7 +97,7 @@ def ensure_state(site: Site, files: FileOps, *, own_dest: bool = False) -> tuple
     made = [site.dest] if own_dest else []
     made += ["/" + os.path.relpath(path, site.root) for path in reversed(missing)]
     # Parents that another install made are ours too as long as we need them: whoever goes last takes them away.
-    shared = [path for other in other_sites(site) for path in read_origin(other.origin) if f"{site.dest}/".startswith(f"{path}/")]
+    shared = {path for path in created_by_others(site) if f"{site.dest}/".startswith(f"{path}/")}
     created = tuple(sorted({*made, *shared}))
     final = missing[-1] if missing else site.state
     start = _beside(final, _UNFINISHED)
@@ -171,6 +173,17 @@ def other_sites(site: Site) -> tuple[Site, ...]:
         Site(site.root, os.path.join(parent, other)) for other in names if other.partition("-")[0] == stem and other != name
     ]
     return tuple(other for other in others if os.path.isdir(other.state))
+
+
+def created_by_others(site: Site) -> frozenset[str]:
+    """Return the directories that the installs beside ``site`` have made. An install that cannot be read is left out."""
+    found: set[str] = set()
+    for other in other_sites(site):
+        with contextlib.suppress(IntegrityError, OSError):
+            found |= {*read_origin(other.origin)}
+            for number in other.numbers(other.receipts, ".json"):
+                found |= {*load_receipt(other.receipt(number)).created}
+    return frozenset(found)
 
 
 def _ancestors(site: Site) -> Iterator[str]:

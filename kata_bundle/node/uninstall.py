@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kata_bundle.core import clock
-from kata_bundle.node.activate import activate, remove_state
+from kata_bundle.core.errors import BundleError, InstallRestoredError
+from kata_bundle.node.activate import activate, describe
 from kata_bundle.node.edits import plan_reverts
 from kata_bundle.node.journal import Action, Journal
 from kata_bundle.node.ops import RemoveLink
@@ -48,8 +49,12 @@ def plan_uninstall(machine: Machine, *, restarts: Mapping[str, Mapping[str, Json
     return _plan(machine, load_state(machine.site), restarts)[0]
 
 
-def uninstall(machine: Machine, *, restarts: Mapping[str, Mapping[str, JsonValue]] = _NO_RESTARTS) -> Uninstalled:
-    """Remove the install. The node-wide lock has to be held.
+def uninstall(
+    machine: Machine, *, restarts: Mapping[str, Mapping[str, JsonValue]] = _NO_RESTARTS, pause: bool = False
+) -> Uninstalled:
+    """Remove the install; with ``pause`` only what is outside the tree, so that another process removes the tree.
+
+    The node-wide lock has to be held.
 
     Raises :class:`~kata_bundle.core.errors.InstallError` naming every step that failed, after all others were carried out; the
     next uninstall continues. Nothing installed is no error.
@@ -59,19 +64,22 @@ def uninstall(machine: Machine, *, restarts: Mapping[str, Mapping[str, JsonValue
     state = load_state(site)
     plan, edits = _plan(machine, state, restarts)
     if state.active is None and not state.receipts:
-        if os.path.isdir(site.state):
-            remove_state(machine, state.created)
         return Uninstalled(plan=plan, recovered=recovered, kept=())
-    keep_contents(machine, edits.contents)
-    machine.files.sync_file_system(site.state)
+    try:
+        keep_contents(machine, edits.contents)
+        machine.files.sync_file_system(site.state)
+    except (OSError, BundleError) as error:
+        msg = f"the uninstall could not be prepared, nothing was changed: {describe(error)}"
+        raise InstallRestoredError(msg) from error
     created = {*state.created, *(path for receipt in state.receipts.values() for path in receipt.created)}
     journal = Journal(
         action=Action.UNINSTALL,
         started=clock.timestamp(),
         operations=plan.operations,
+        second_stage=plan.second_stage,
         created=tuple(sorted(created)),
     )
-    activate(machine, journal)
+    activate(machine, journal, pause=pause)
     kept = tuple(path for path in sorted(created) if os.path.isdir(site.at(path)))
     return Uninstalled(plan=plan, recovered=recovered, kept=kept)
 
@@ -80,7 +88,9 @@ def _plan(machine: Machine, state: NodeState, restarts: Mapping[str, Mapping[str
     site, receipt = machine.site, state.receipt
     edits = plan_reverts(machine, () if receipt is None else receipt.edits)
     there = links_there(site)
-    operations = [*edits.operations, *plan_services(edits, (), restarts), *plan_removed_links(site, (), there)]
+    operations = [*edits.operations, *plan_services(edits, (), restarts)]
+    second_stage = len(operations)
+    operations += plan_removed_links(site, (), there)
     notes = list(edits.notes)
     if state.active is not None:
         operations.append(
@@ -104,6 +114,7 @@ def _plan(machine: Machine, state: NodeState, restarts: Mapping[str, Mapping[str
         active=state.active,
         target=None,
         operations=tuple(operations),
+        second_stage=second_stage,
         removes=removes if os.path.isdir(site.state) else (),
         notes=tuple(notes),
     )
