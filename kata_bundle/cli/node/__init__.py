@@ -12,6 +12,8 @@ TABLE = {
     "config": LazyCommand(
         "kata_bundle.cli.node.config_cmd", "Print the effective configuration and where each value comes from."
     ),
+    "doctor": LazyCommand("kata_bundle.cli.node.doctor_cmd", "Check a host's prerequisites; change nothing."),
+    "dispatch": LazyCommand("kata_bundle.cli.node.dispatch_cmd", "Work on every selected node of a cluster, one Job each."),
     "profile": LazyCommand("kata_bundle.cli.node.profile_cmd", "Apply a configuration profile to an installed shim."),
     "gc": LazyCommand("kata_bundle.cli.node.gc_cmd", "Remove generations that nothing needs any more."),
 }
@@ -19,4 +21,4 @@ TABLE = {
 
 @click.command(cls=LazyGroup, table=TABLE)
 def command() -> None:
-    """Work on a node: effective configuration, profiles, clean-up."""
+    """Work on nodes: effective configuration, prerequisites, profiles, clean-up, dispatching."""

@@ -12,7 +12,7 @@ from kata_bundle.cli.app import App, json_option, pass_app, quiet_option
 if TYPE_CHECKING:
     from kata_bundle.node.config import Effective
 
-__all__ = ["command"]
+__all__ = ["command", "effective_config"]
 
 _VALUE_WIDTH = 90
 
@@ -52,13 +52,14 @@ def command(app: App, spec: str | None, arch: str | None, root: str, wants_schem
         return
     from kata_bundle.node.config.show import config_document
 
-    effective = _effective(spec, arch, root)
+    effective = effective_config(spec, arch, root)
     for warning in effective.warnings:
         app.say(f"warning: {warning}")
     app.emit(config_document(effective), lambda: _table(effective))
 
 
-def _effective(spec: str | None, arch: str | None, root: str) -> Effective:
+def effective_config(spec: str | None, arch: str | None, root: str) -> Effective:
+    """Return the configuration of file ``spec``, else of the environment. Raises ``ConfigError`` with all that is wrong."""
     from pathlib import Path
 
     from kata_bundle.core.arch import Arch

@@ -7,7 +7,7 @@ Pure: facts in, problems and warnings out, all of them at once, each saying what
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import HostError
@@ -146,6 +146,9 @@ def _runtime(config: NodeConfig, facts: HostFacts, findings: _Findings) -> Runti
         name = detect_name(facts.evidence)
     except RefusedError as error:
         findings.add(error.kind, str(error), error.hint)
+        if facts.evidence.version is None:
+            # Whatever the version: is the rest of the evidence there?
+            findings.attempt(lambda: _only_refusals(replace(facts.evidence, version="containerd")))
         return None
     findings.attempt(lambda: check_declared(config.distribution, name))
     try:
@@ -154,6 +157,10 @@ def _runtime(config: NodeConfig, facts: HostFacts, findings: _Findings) -> Runti
         hint = f"supported are {', '.join(Runtime)}"
         findings.add(Refusal.UNSUPPORTED_RUNTIME, f'container runtime "{name}" is not supported', hint)
         return None
+
+
+def _only_refusals(evidence: Evidence) -> None:
+    detect_name(evidence)
 
 
 def _containerd(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from kata_bundle.node.cri_api.client import CriClient
@@ -9,6 +11,7 @@ from kata_bundle.node.cri_api.values import CriError
 from kata_bundle.node.hostservices import HostServices, NotServingError, confirm_cri
 from kata_bundle.node.machine import Knowledge
 from kata_bundle.node.systemd import UnitError, open_systemd
+from tests.fixtures.cli import run_cli
 from tests.fixtures.throwaway_node import Node, running_node, throwaway_tree  # noqa: F401 - fixtures
 
 pytestmark = [pytest.mark.root, pytest.mark.node, pytest.mark.slow]
@@ -85,6 +88,25 @@ def test_a_configuration_that_does_not_load_fails_the_restart_and_comes_back_by_
     configure(node, RUNC)
     node.wait_for("containerd")
     services.confirm()
+
+
+def test_doctor_tells_what_the_host_has_and_lacks(node, tmp_path):
+    spec = tmp_path / "node.json"
+    spec.write_text(json.dumps({"version": 1, "shims": ["qemu", "qemu-runtime-rs"], "experimental_setup_snapshotter": ["erofs"]}))
+    configure(node, RUNC)
+    before = sorted(str(p) for p in (node.root / "etc").rglob("*"))
+    done = run_cli("node", "doctor", "--spec", spec, "--root", node.root, "--json")
+    assert done.code == 9, done.stderr
+    document = json.loads(done.stdout)
+    assert document["runtime"] == "containerd"
+    assert document["version"].startswith("containerd://1.7")
+    assert {problem["kind"] for problem in document["problems"]} >= {"containerd_too_old", "mkfs_erofs_missing"}
+    assert all(problem["hint"] for problem in document["problems"])
+    spec.write_text(json.dumps({"version": 1, "shims": ["qemu", "qemu-runtime-rs"]}))
+    done = run_cli("node", "doctor", "--spec", spec, "--root", node.root)
+    assert done.code == 0, done.stdout
+    assert "no problems" in done.stdout
+    assert sorted(str(p) for p in (node.root / "etc").rglob("*")) == before
 
 
 def test_a_stopped_runtime_is_unreachable_not_empty(node):

@@ -127,6 +127,10 @@ def test_a_runtime_that_cannot_be_told_or_used_is_a_problem(version, units, kind
     assert report.runtime is None
 
 
+def test_neither_version_nor_systemd_are_two_problems():
+    assert kinds(check(version=None, units=None)) == ["version_unknown", "systemd_unreachable"]
+
+
 def test_a_wrong_declaration_names_the_one_to_make():
     report = check(node(distribution="rke2"), units={"k3s.service"}, host=MemoryHost({}))
     assert "distribution_mismatch" in kinds(report)
