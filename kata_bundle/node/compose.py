@@ -117,11 +117,15 @@ def compose(
     def edits(host: HostView) -> Sequence[HostEdit]:
         if runtime is None:
             return ()
+        if config.runtime_version is None:
+            msg = f"the version of {runtime} is not known"
+            hint = "set CONTAINER_RUNTIME_VERSION, or container_runtime_version in the file, such as containerd://2.1.9"
+            raise HostError(msg, hint=hint)
         request = cri_request(
             config,
             facts,
             runtime=runtime,
-            version=config.runtime_version or "",
+            version=config.runtime_version,
             config_dir=host_config_dir(runtime),
         )
         plan = plan_cri(host, request)
