@@ -20,7 +20,9 @@ JOB = {
 
 def test_doctor_names_every_problem_and_exits_with_nine(tmp_path):
     spec = tmp_path / "node.json"
-    spec.write_text(json.dumps({"version": 1, "shims": ["qemu", "qemu-runtime-rs"], "container_runtime_version": "containerd://2.2.0"}))
+    spec.write_text(
+        json.dumps({"version": 1, "shims": ["qemu", "qemu-runtime-rs"], "container_runtime_version": "containerd://2.2.0"})
+    )
     host = tmp_path / "host"
     (host / "etc/containerd").mkdir(parents=True)
     done = run_cli("node", "doctor", "--spec", spec, "--root", host, "--json")

@@ -127,6 +127,25 @@ def test_sigterm_at_any_moment_leads_to_cleanup_or_to_an_interrupted_install(mom
     assert output.startswith(("interrupted", "cleaned containerd"))
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("moment", range(8))
+def test_the_first_process_of_a_container_loses_no_sigterm(moment):
+    if os.geteuid() != 0:
+        pytest.skip("a process namespace needs root")
+    code = textwrap.dedent(INSTALLER).replace("WORK_S", "0.02").replace("GAP_S", "0.01").replace("CLEANUP", repr(CLEANUP))
+    argv = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", code]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    if not process.stdout.readline():
+        process.wait()
+        pytest.skip(f"process namespaces cannot be made here: {process.stderr.read()}")
+    first = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+    time.sleep(moment * 0.012)
+    os.kill(first, signal.SIGTERM)
+    output, _ = process.communicate(timeout=10)
+    assert output.startswith(("interrupted", "cleaned containerd"))
+
+
 def block_sigterm() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
