@@ -1,0 +1,165 @@
+"""Build and test matrices of the pipeline.
+
+Format: GitHub workflows. Understood are the keys ``asset`` (what is built) and ``vmm`` (which shim is tested) of a job's matrix,
+as a list, as values of a list of tables, in ``include`` and ``exclude``; and components that a step makes by name. A value that
+is an expression is not one of these, and is counted among what was not understood only where something is built.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from kata_bundle.core.arch import Arch
+from kata_bundle.core.diagnostics import Report, Span
+from kata_bundle.core.errors import UsageError
+from kata_bundle.manifest.document import parse_document
+from kata_bundle.manifest.upstream import codes
+from kata_bundle.manifest.upstream.facts import Item, Matrix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kata_bundle.manifest.document import Document
+    from kata_bundle.manifest.positions import KeyPath
+    from kata_bundle.manifest.upstream.texts import Reading, Text
+
+__all__ = ["FOLDER", "is_wanted", "read_matrices"]
+
+FOLDER: Final = ".github/workflows"
+_BUILD: Final = re.compile(rf"{re.escape(FOLDER)}/build-kata-static-tarball-([a-z0-9_]+)\.ya?ml")
+_MAKES: Final = re.compile(r"\bmake\b[^\n]*(?:KATA_ASSET|matrix\.asset)[^\n]*-tarball")
+_MAKES_NAMED: Final = re.compile(r"\bmake\b(?:[ \t]+[A-Z_]+=\S*)*[ \t]+([a-z0-9][a-z0-9-]*)-tarball\b")
+_KEYS: Final = ("asset", "vmm")
+_STAND_IN: Final = "fake-"
+"""Prefix of a matrix value that builds a stand-in of a component for those who may not see its secrets."""
+_OLD_ARCHITECTURES: Final = frozenset({"riscv64"})
+
+
+def is_wanted(name: str) -> bool:
+    """Return whether ``name`` is a workflow."""
+    return name.startswith(f"{FOLDER}/") and name.endswith((".yaml", ".yml"))
+
+
+def read_matrices(reading: Reading) -> list[Matrix]:
+    """Return the matrices of all workflows, in the order of their names."""
+    found: list[Matrix] = []
+    built = False
+    for name in sorted(n for n in reading.files.names if is_wanted(n)):
+        text = reading.text(name)
+        if text is None:
+            continue
+        build = _BUILD.fullmatch(name)
+        if build is not None:
+            built = True
+        if not re.search(r"\b(?:asset|vmm)\b", text.text) and build is None:
+            continue
+        found += _matrices(reading, text, build.group(1) if build else None)
+    if not built:
+        reading.not_understood(
+            Span(path=FOLDER), "no build-kata-static-tarball-<architecture>.yaml was found", code=codes.MISSING
+        )
+    return found
+
+
+def _matrices(reading: Reading, text: Text, arch_name: str | None) -> Iterator[Matrix]:
+    quiet = Report()
+    document = parse_document(text.text.encode(), text.path, quiet)
+    if document is None:
+        for finding in quiet:
+            reading.not_understood(finding.span, f"this workflow was not read: {finding.message}")
+        return
+    arch = None
+    if arch_name is not None and arch_name not in _OLD_ARCHITECTURES:
+        try:
+            arch = Arch.parse(arch_name)
+        except UsageError:
+            reading.not_understood(Span(path=text.path), f'"{arch_name}" is not an architecture')
+    jobs = document.data.get("jobs") if isinstance(document.data, dict) else None
+    if not isinstance(jobs, dict):
+        reading.not_understood(document.span(()), 'expected a table "jobs"')
+        return
+    seen = False
+    for job, table in jobs.items():
+        if not isinstance(table, dict):
+            continue
+        for matrix in _of_job(reading, document, str(job), table, arch):
+            seen = seen or matrix.builds
+            yield matrix
+    if arch is None:
+        return
+    named = [text.item(match) for match in _MAKES_NAMED.finditer(text.text)]
+    if named:
+        yield Matrix(path=text.path, job="", key="asset", arch=arch, items=tuple(named), builds=True)
+    elif not seen:
+        reading.not_understood(document.span(("jobs",), of_key=True), "expected jobs with a matrix of assets that they make")
+
+
+def _of_job(reading: Reading, document: Document, job: str, table: dict[str, object], arch: Arch | None) -> Iterator[Matrix]:
+    strategy = table.get("strategy")
+    matrix = strategy.get("matrix") if isinstance(strategy, dict) else None
+    if matrix is None:
+        return
+    where: KeyPath = ("jobs", job, "strategy", "matrix")
+    builds = arch is not None and _makes(table)
+    if not isinstance(matrix, dict):
+        if builds:
+            reading.not_understood(document.span(where), "the matrix is an expression")
+        return
+    dropped, not_released = _excluded(matrix.get("exclude"))
+    for key in _KEYS:
+        items = []
+        for item in _values(document, where, {k: v for k, v in matrix.items() if k != "exclude"}, key):
+            if "${{" in item.name:
+                if builds:
+                    reading.not_understood(item.span, f"{item.name} is an expression")
+            elif item.name not in dropped and not item.name.startswith(_STAND_IN):
+                items.append(item)
+        if items:
+            yield Matrix(
+                path=document.path,
+                job=job,
+                key=key,
+                arch=arch,
+                items=tuple(items),
+                builds=builds and key == "asset",
+                not_released=frozenset(not_released),
+            )
+
+
+def _makes(table: dict[str, object]) -> bool:
+    steps = table.get("steps")
+    runs = [step.get("run") for step in steps if isinstance(step, dict)] if isinstance(steps, list) else []
+    return any(isinstance(run, str) and _MAKES.search(run) for run in runs)
+
+
+def _values(document: Document, where: KeyPath, value: object, key: str) -> Iterator[Item]:
+    """Yield the texts that ``key`` has anywhere below ``value``."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            below = (*where, name)
+            if name != key:
+                yield from _values(document, below, inner, key)
+            elif isinstance(inner, str):
+                yield Item(inner, document.span(below))
+            elif isinstance(inner, list):
+                for i, item in enumerate(inner):
+                    if isinstance(item, str):
+                        yield Item(item, document.span((*below, i)))
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _values(document, (*where, i), item, key)
+
+
+def _excluded(value: object) -> tuple[set[str], set[str]]:
+    """Return the assets that ``exclude`` drops always, and those it drops in releases."""
+    always: set[str] = set()
+    released: set[str] = set()
+    for entry in value if isinstance(value, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("asset"), str):
+            others = {k: v for k, v in entry.items() if k != "asset"}
+            if not others:
+                always.add(entry["asset"])
+            elif others == {"stage": "release"}:
+                released.add(entry["asset"])
+    return always, released

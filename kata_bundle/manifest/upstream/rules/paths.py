@@ -1,0 +1,250 @@
+"""Rules about paths: what a configuration names below the prefix is brought by the cell's components, and nothing else is."""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kata_bundle.core.diagnostics import Severity
+from kata_bundle.manifest.catalog import PREFIX
+from kata_bundle.manifest.upstream.cells import Selectable, configuration_of, selectable
+from kata_bundle.manifest.upstream.outputs import providers, provides
+from kata_bundle.manifest.upstream.places import setting_span, variable_of
+from kata_bundle.manifest.upstream.rules.registry import Problem, tree_rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kata_bundle.core.arch import Arch
+    from kata_bundle.core.diagnostics import Span
+    from kata_bundle.manifest.upstream.facts import Configuration, Template, UpstreamTree
+
+__all__ = ["named_paths", "program_names", "qemu_flavours", "unprovided_paths", "unused_components", "valid_lists"]
+
+_KEYS: Final = ("path", "kernel", "image", "initrd", "firmware", "firmware_volume", "jailer_path")
+_SHARED: Final = frozenset({"virtio-fs", "virtio-fs-nydus"})
+"""File sharing that starts a daemon."""
+_VALID: Final = {
+    "path": "valid_hypervisor_paths",
+    "virtio_fs_daemon": "valid_virtio_fs_daemon_paths",
+    "jailer_path": "valid_jailer_paths",
+}
+_OPTIONAL: Final = frozenset({"kernel-debug", "nydus", "rootfs-image", "rootfs-initrd", "shim-v2", "shim-v2-go", "shim-v2-rust"})
+"""Components that a cell may list without its configuration naming a file of them: a debug flag uses the first, a setting the
+second, the next two stand for each other, the shims are what reads the configuration."""
+
+
+class Named(NamedTuple):
+    """A path that a configuration names, relative to the prefix, and the setting that does."""
+
+    path: str
+    table: str
+    key: str
+
+
+def named_paths(configuration: Configuration) -> list[Named]:
+    """Return the paths below the prefix that the runtime will open."""
+    found = []
+    for table in configuration.hypervisors:
+        where = f"hypervisor.{table}"
+        for key in _KEYS:
+            found += _named(configuration.get("hypervisor", table, key), where, key)
+        if configuration.get("hypervisor", table, "shared_fs") in _SHARED:
+            found += _named(configuration.get("hypervisor", table, "virtio_fs_daemon"), where, "virtio_fs_daemon")
+        extensions = configuration.get("hypervisor", table, "guest_extension_images")
+        for extension in extensions if isinstance(extensions, list) else ():
+            if isinstance(extension, dict):
+                found += _named(extension.get("path"), f"{where}.guest_extension_images", "path")
+    return found
+
+
+def _named(value: object, table: str, key: str) -> list[Named]:
+    if not isinstance(value, str) or not value.startswith(f"{PREFIX}/") or value.endswith("/"):
+        return []
+    return [Named(posixpath.normpath(value).removeprefix(f"{PREFIX}/"), table, key)]
+
+
+def _cells(tree: UpstreamTree) -> Iterator[tuple[Selectable, Configuration]]:
+    for entry in selectable(tree):
+        configuration = configuration_of(tree, entry.shim, entry.arch)
+        if configuration is not None and configuration.data is not None:
+            yield entry, configuration
+
+
+@tree_rule("KB625", "a path that nothing provides")
+def unprovided_paths(tree: UpstreamTree) -> Iterator[Problem]:
+    """A configuration names a file below the prefix that no component of its cell brings.
+
+    The sandbox fails to start with "no such file". When another component of the tree brings the file, the cell lacks it;
+    otherwise the setting, or the make variable behind it, is wrong. Trees without a component map install everything that is
+    built for the architecture, so that is what the path is looked for in. Which files a component brings follows from its name.
+    """
+    missing: dict[tuple[str, str, str, str, str], list[Selectable]] = {}
+    kept: dict[tuple[str, str, str, str, str], tuple[Template, list[str]]] = {}
+    for entry, configuration in _cells(tree):
+        components = entry.components(tree)
+        if not components:
+            continue
+        for named in named_paths(configuration):
+            if named.key == "path" and _lists_other_qemu(entry, named.path):
+                continue  # another rule's
+            having, unknown = providers(named.path, components, entry.arch)
+            if having or unknown:
+                continue
+            elsewhere, _ = providers(named.path, _everything(tree, entry.arch) - components, entry.arch)
+            other = elsewhere[0] if elsewhere and entry.cell is not None else ""
+            key = (entry.shim, configuration.template.path, named.table, named.key, f"{named.path} {other}")
+            missing.setdefault(key, []).append(entry)
+            kept[key] = (configuration.template, [named.path, other])
+    for key, entries in missing.items():
+        shim, _, table, setting, _ = key
+        template, (path, other) = kept[key]
+        arches = ", ".join(entry.arch for entry in entries)
+        message = f'"{setting}" of "{shim}" is {PREFIX}/{path}, which no component brings on {arches}'
+        span: Span = setting_span(template, table, setting)
+        variable = variable_of(template, table, setting)
+        hint = None if variable is None else f"it is the value of {variable}"
+        if other and entries[0].cell is not None:
+            span = entries[0].span
+            message = (
+                f'"{shim}" on {arches} needs "{other}": its "{setting}" is {PREFIX}/{path}, which no listed component brings'
+            )
+            hint = f"{template.path}:{setting_span(template, table, setting).line} names the path"
+        yield Problem(span=span, message=message, hint=hint)
+
+
+def _lists_other_qemu(entry: Selectable, path: str) -> bool:
+    qemus = [] if entry.cell is None else [name for name in entry.cell.names() if name.split("-")[0] == "qemu"]
+    name = posixpath.basename(path)
+    emulator = entry.arch.emulator
+    return bool(qemus) and name.startswith(emulator) and f"qemu{name.removeprefix(emulator)}" not in qemus
+
+
+def _everything(tree: UpstreamTree, arch: Arch) -> frozenset[str]:
+    names = set(tree.built_on(arch))
+    for cell in (tree.cells or {}).values():
+        names.update(cell.names())
+    if tree.local_build is not None:
+        names.update(tree.local_build.targets)
+    return frozenset(names)
+
+
+@tree_rule("KB626", "a component that its cell does not use", severity=Severity.WARNING)
+def unused_components(tree: UpstreamTree) -> Iterator[Problem]:
+    """A cell lists a component of which its configuration names no file, not even in a comment.
+
+    It is installed and takes room for nothing. A path that a comment offers is taken as an alternative for administrators; the
+    debug kernel, the plain image and the plain initrd are always allowed.
+    """
+    found: dict[tuple[str, str], list[Selectable]] = {}
+    spans: dict[tuple[str, str], Span] = {}
+    for entry, configuration in _cells(tree):
+        if entry.cell is None:
+            continue
+        named = {name.path for name in named_paths(configuration)}
+        offered = {posixpath.basename(value) for value in configuration.offered}
+        for item in entry.cell.components:
+            paths = provides(item.name, entry.arch)
+            if not paths or item.name in _OPTIONAL or item.name.split("-")[0] == "qemu":
+                continue
+            if any(_uses(path, named) for path in paths) or any(posixpath.basename(path) in offered for path in paths):
+                continue
+            found.setdefault((entry.shim, item.name), []).append(entry)
+            spans.setdefault((entry.shim, item.name), item.span)
+    for (shim, component), entries in found.items():
+        arches = ", ".join(entry.arch for entry in entries)
+        message = f'"{shim}" on {arches} lists "{component}", but its configuration names no file of it'
+        yield Problem(span=spans[shim, component], message=message)
+
+
+def _uses(path: str, named: set[str]) -> bool:
+    return any(name.startswith(path) if path.endswith("/") else name == path for name in named)
+
+
+@tree_rule("KB624", "a QEMU of another flavour")
+def qemu_flavours(tree: UpstreamTree) -> Iterator[Problem]:
+    """The configuration's program, the cell's QEMU component and the installer's table do not name the same QEMU.
+
+    The installer writes a wrapper for <program of its component>; when the configuration names another one, either the wrapper
+    starts a program that is not there, or the wrong QEMU runs.
+    """
+    seen: set[tuple[str, str]] = set()
+    for entry, configuration in _cells(tree):
+        path = configuration.get("hypervisor", "qemu", "path")
+        if not isinstance(path, str) or not path.startswith(f"{PREFIX}/"):
+            continue
+        name = posixpath.basename(path)
+        emulator = entry.arch.emulator
+        if not name.startswith(emulator):
+            continue  # another rule's
+        component = f"qemu{name.removeprefix(emulator)}"
+        if entry.cell is not None:
+            listed = [item for item in entry.cell.components if item.name == "qemu" or item.name.startswith("qemu-")]
+            if listed and component not in {item.name for item in listed}:
+                message = f'"{entry.shim}" on {entry.arch} lists "{listed[0].name}", but its configuration starts "{name}"'
+                yield Problem(span=listed[0].span, message=message)
+        table = None if tree.installer is None else tree.installer.qemu_artifact
+        if table is None or (entry.shim, component) in seen:
+            continue
+        seen.add((entry.shim, component))
+        chosen = table.get(entry.shim)
+        if (chosen.name if chosen is not None else "qemu") != component:
+            span = chosen.span if chosen is not None else min(item.span for item in table.values()) if table else entry.span
+            used = chosen.name if chosen is not None else "qemu"
+            message = f'the installer takes "{used}" for "{entry.shim}", but its configuration starts "{name}"'
+            yield Problem(span=span, message=message)
+
+
+@tree_rule("KB634", "a program that the installer calls otherwise")
+def program_names(tree: UpstreamTree) -> Iterator[Problem]:
+    """The installer writes the path of a hypervisor's program that is not the one of the shim's configuration.
+
+    With another installation prefix the path that the installer writes replaces the configured one, and nothing is there. Shims
+    with a program of their own need an entry in the installer's function.
+    """
+    table = None if tree.installer is None else tree.installer.binary
+    if not table:
+        return
+    seen: set[str] = set()
+    for entry, configuration in _cells(tree):
+        if entry.shim in seen or entry.shim.startswith("qemu"):
+            continue
+        seen.add(entry.shim)
+        for hypervisor in configuration.hypervisors:
+            path = configuration.get("hypervisor", hypervisor, "path")
+            if not isinstance(path, str) or not path.startswith(f"{PREFIX}/"):
+                continue
+            chosen = table.get(entry.shim)
+            if chosen is None:
+                span = min(item.span for item in table.values())
+                message = f'the installer names no program for "{entry.shim}", whose configuration starts {path}'
+                yield Problem(span=span, message=message)
+            elif chosen.name != posixpath.basename(path):
+                message = f'the installer takes "{chosen.name}" for "{entry.shim}", but its configuration starts {path}'
+                yield Problem(span=chosen.span, message=message)
+
+
+@tree_rule("KB632", "a path that its own list of valid paths refuses")
+def valid_lists(tree: UpstreamTree) -> Iterator[Problem]:
+    """A configuration names a program that is not in the list of paths that annotations may choose.
+
+    The list usually comes from a second make variable, which was not changed with the first.
+    """
+    seen: set[tuple[str, str]] = set()
+    for build in tree.runtimes.values():
+        for configuration in build.configurations.values():
+            for table in configuration.hypervisors:
+                for key, list_key in _VALID.items():
+                    value = configuration.get("hypervisor", table, key)
+                    valid = configuration.get("hypervisor", table, list_key)
+                    if not isinstance(value, str) or not value or not isinstance(valid, list) or not valid:
+                        continue
+                    if any(isinstance(v, str) and fnmatch.fnmatchcase(value, v) for v in valid):
+                        continue
+                    template = configuration.template
+                    if (template.path, key) in seen:
+                        continue
+                    seen.add((template.path, key))
+                    message = f'"{list_key}" of "{template.shim}" does not hold its "{key}", {value}'
+                    yield Problem(span=setting_span(template, f"hypervisor.{table}", list_key), message=message)

@@ -1,0 +1,72 @@
+"""Rules about profiles: values files that are laid over the chart's values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kata_bundle.core.diagnostics import Severity, did_you_mean
+from kata_bundle.manifest.upstream.rules.registry import Problem, tree_rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kata_bundle.manifest.upstream.facts import Chart, ChartShim, UpstreamTree
+
+__all__ = ["differing_profiles", "unknown_profile_shims"]
+
+
+@tree_rule("KB661", "a profile with an unknown shim")
+def unknown_profile_shims(tree: UpstreamTree) -> Iterator[Problem]:
+    """A profile has a table for a shim that the chart's values do not have. The chart ignores it, or fails on what it lacks."""
+    if tree.chart is None or not tree.chart.shims:
+        return
+    for profile in tree.profiles:
+        for shim in profile.shims.values():
+            if shim.name not in tree.chart.shims:
+                message = f'the values have no shim "{shim.name}"'
+                yield Problem(span=shim.span, message=message, hint=did_you_mean(shim.name, tree.chart.shims))
+
+
+@tree_rule("KB662", "a profile that differs from the values", severity=Severity.WARNING)
+def differing_profiles(tree: UpstreamTree) -> Iterator[Problem]:
+    """A profile sets something of a shim to another value than the chart's values do.
+
+    Profiles repeat the values of the shims that they enable. A difference that is meant is a snapshotter that the profile sets up
+    itself; any other one is most often a change that was made in one file only.
+    """
+    if tree.chart is None:
+        return
+    for profile in tree.profiles:
+        for shim in profile.shims.values():
+            base = tree.chart.shims.get(shim.name)
+            if base is not None:
+                yield from _differences(profile, shim, base)
+
+
+def _differences(profile: Chart, shim: ChartShim, base: ChartShim) -> Iterator[Problem]:
+    mine = None if shim.arches is None else sorted({item.name for item in shim.arches})
+    theirs = None if base.arches is None else sorted({item.name for item in base.arches})
+    if shim.arches and mine != theirs and theirs is not None:
+        message = f'"{shim.name}" is supported on {", ".join(mine or [])} here, on {", ".join(theirs)} in the values'
+        yield Problem(span=shim.arches[0].span, message=message)
+    for key, setting in shim.settings.items():
+        other = base.settings.get(key)
+        if other is None:
+            if setting.value not in ("", [], {}, None, False) and any(
+                k.split(".")[0] == key.split(".")[0] for k in base.settings
+            ):
+                message = f'"{key}" of "{shim.name}" is {_shown(setting.value)} here, and not set in the values'
+                yield Problem(span=setting.span, message=message)
+        elif setting.value != other.value and not _declared(profile, key, setting.value):
+            message = f'"{key}" of "{shim.name}" is {_shown(setting.value)} here, {_shown(other.value)} in the values'
+            yield Problem(span=setting.span, message=message)
+
+
+def _declared(profile: Chart, key: str, value: object) -> bool:
+    return key == "containerd.snapshotter" and isinstance(value, str) and value in profile.snapshotters
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -1,0 +1,75 @@
+"""Rules about the version file: every key that a script reads exists, every entry has a reader."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kata_bundle.core.diagnostics import Severity, did_you_mean
+from kata_bundle.manifest.upstream.rules.registry import Problem, tree_rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from kata_bundle.manifest.upstream.facts import UpstreamTree
+
+__all__ = ["missing_versions", "unread_versions"]
+
+
+def _matches(pattern: tuple[str, ...], key: tuple[str, ...]) -> bool:
+    return len(pattern) == len(key) and all(p in {"*", k} for p, k in zip(pattern, key, strict=True))
+
+
+@tree_rule("KB671", "a version that does not exist")
+def missing_versions(tree: UpstreamTree) -> Iterator[Problem]:
+    """A script reads a key that the version file does not have, so it goes on with an empty text, or stops.
+
+    Parts of the key that only the script knows may be anything; the finding means that no key fits at all.
+    """
+    versions = tree.versions
+    if versions is None:
+        return
+    known = {**versions.values, **versions.groups}
+    by_length: dict[int, list[tuple[str, ...]]] = {}
+    for key in known:
+        by_length.setdefault(len(key), []).append(key)
+    for read in versions.reads:
+        if not read.required or read.key in known:
+            continue
+        if "*" in read.key and (read.key[0] == "*" or any(_matches(read.key, key) for key in by_length.get(len(read.key), ()))):
+            continue
+        name = ".".join(read.key)
+        hint = did_you_mean(name, (".".join(key) for key in versions.values))
+        yield Problem(span=read.span, message=f'{versions.path} has no "{name}"', hint=hint)
+
+
+@tree_rule("KB672", "an entry of the version file that nothing reads", severity=Severity.WARNING)
+def unread_versions(tree: UpstreamTree) -> Iterator[Problem]:
+    """No script, makefile, image or workflow names a group of the version file, nor anything in it.
+
+    It is a left-over of what was removed, or is read under a misspelt name. Only groups are reported, not single values such as a
+    description, and only the outermost one.
+    """
+    versions = tree.versions
+    if versions is None or not versions.reads:
+        return
+    patterns = {read.key for read in versions.reads}
+    reported: set[tuple[str, ...]] = set()
+    for group, span in sorted(versions.groups.items()):
+        if len(group) < 2 or any(group[:i] in reported for i in range(1, len(group))) or group[-1] in _ANNOTATIONS:
+            continue
+        if not _is_read(group, patterns):
+            reported.add(group)
+            yield Problem(span=span, message=f'nothing reads "{".".join(group)}" or anything in it')
+
+
+_ANNOTATIONS = frozenset({"meta"})
+"""Groups that hold remarks for people and tools that are not in the tree."""
+
+
+def _is_read(group: tuple[str, ...], patterns: Iterable[tuple[str, ...]]) -> bool:
+    for pattern in patterns:
+        size = min(len(pattern), len(group))
+        # Reading what is above reads the group too; the top alone ("assets") is a word, not a read.
+        if size >= 2 and all(p in {"*", g} for p, g in zip(pattern[:size], group[:size], strict=True)):
+            return True
+    return False
