@@ -48,5 +48,9 @@ class Desired:
     """Host files that another installer of this tree made: what is in them now is not put back when uninstalling."""
     services: tuple[Mapping[str, JsonValue], ...] = field(default=())
     """Unit calls after the host edits, made when something changed."""
+    stopping: tuple[Mapping[str, JsonValue], ...] = field(default=())
+    """Unit calls before the host edits are taken back, when uninstalling or when a later install does not want them any more."""
+    stopped: tuple[Mapping[str, JsonValue], ...] = field(default=())
+    """Unit calls after that."""
     restarts: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
     """Program → the restart that makes it load changed files; called only when one of its files changes."""

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EditPlan", "PristineHost", "plan_edits", "plan_restored_edits", "plan_reverts"]
 
+_UNITS = "/etc/systemd/"
+"""Unit files belong to the first stage of a staged activation, all else to the second."""
 _Found = tuple[FileState, bytes]
 
 
@@ -48,7 +50,7 @@ class EditPlan:
     others_made: frozenset[str] = frozenset()
     """Directories that the installs beside this one have made."""
     late_from: int = 0
-    """Index of the first operation on a file that a runtime loads, or of what comes after it: the second stage begins there."""
+    """Index of the first operation on anything but a unit file: the second stage begins there."""
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -104,7 +106,7 @@ def plan_edits(
     for late in (False, True):
         plan.late_from = len(plan.operations)
         for edit in in_order:
-            if (edit.loaded_by is not None) is late:
+            if edit.path.startswith(_UNITS) is not late:
                 _plan_edit(machine, plan, edit, known.pop(edit.path, None), edit.path in ours)
     plan_reverts(machine, known.values(), plan)
     return plan

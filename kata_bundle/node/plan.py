@@ -31,7 +31,20 @@ if TYPE_CHECKING:
     from kata_bundle.node.ops import Operation
     from kata_bundle.node.site import Site
 
-__all__ = ["FileChange", "Plan", "file_changes", "link_of", "plan_links", "plan_removed_links", "plan_services", "plan_switch"]
+__all__ = [
+    "FileChange",
+    "Plan",
+    "file_changes",
+    "keep_contents",
+    "link_of",
+    "links_there",
+    "plan_calls",
+    "plan_links",
+    "plan_removed_links",
+    "plan_second_copy",
+    "plan_services",
+    "plan_switch",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,11 +214,16 @@ def plan_second_copy(
     ]
 
 
+def plan_calls(calls: Iterable[Mapping[str, JsonValue]], reason: str) -> list[Operation]:
+    """Return service calls as operations."""
+    return [CallService(what=what, reason=reason) for what in calls]
+
+
 def plan_services(
     edits: EditPlan, services: Iterable[Mapping[str, JsonValue]], restarts: Mapping[str, Mapping[str, JsonValue]]
 ) -> list[Operation]:
     """Return the service calls: ``services`` as they are, a program's restart only when one of its files changes."""
-    operations: list[Operation] = [CallService(what=what, reason="asked for by the configuration") for what in services]
+    operations = plan_calls(services, "asked for by the configuration")
     for program in edits.programs:
         what = restarts.get(program, {"call": "restart", "program": program})
         operations.append(CallService(what=what, reason=f"{program} has to load what changed"))

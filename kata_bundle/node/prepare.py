@@ -24,6 +24,7 @@ from kata_bundle.node.plan import (
     file_changes,
     link_of,
     links_there,
+    plan_calls,
     plan_links,
     plan_removed_links,
     plan_second_copy,
@@ -161,8 +162,12 @@ def prepare(work: Work, trees: Mapping[str, Tree], *, gap: bool = False) -> Prep
     edits = plan_edits(machine, desired.edits(PristineHost(machine, records, desired.ours)), records, ours=desired.ours)
     names = {path.split("/", 1)[0] for path in (*tree.entries, *user_files)}
     operations = _plan_links(work, names, target, user_files, gap=gap)
+    leaving = () if old is None else tuple(call for call in old.stopping if call not in desired.stopping)
+    left = () if old is None else tuple(call for call in old.stopped if call not in desired.stopped)
     second_stage = len(operations) + edits.late_from
+    operations += plan_calls(leaving, "no longer wanted") if edits.operations else []
     operations += edits.operations
+    operations += plan_calls(left, "no longer wanted") if edits.operations else []
     if operations or not is_same:
         operations += plan_services(edits, desired.services, desired.restarts)
     plan = Plan(
@@ -198,6 +203,9 @@ def prepare(work: Work, trees: Mapping[str, Tree], *, gap: bool = False) -> Prep
         created=tuple(dict.fromkeys((*(() if old is None else old.created), *edits.created))),
         edits=tuple(edits.records),
         services=desired.services,
+        stopping=desired.stopping,
+        stopped=desired.stopped,
+        restarts=desired.restarts,
     )
     if old is not None and is_same and replace(receipt, activated=old.activated, tool=old.tool).to_dict() == old.to_dict():
         receipt = old

@@ -6,7 +6,7 @@ understanding would leave things behind. Must not know: how the state came about
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -193,6 +193,12 @@ class Receipt:
     edits: tuple[RecordedEdit, ...]
     services: tuple[Mapping[str, JsonValue], ...]
     """Unit calls of this activation, in order, as plain data."""
+    stopping: tuple[Mapping[str, JsonValue], ...] = ()
+    """Unit calls to make before the host edits are taken back."""
+    stopped: tuple[Mapping[str, JsonValue], ...] = ()
+    """Unit calls to make after that."""
+    restarts: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
+    """Program → the call that makes it load changed files."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -234,6 +240,9 @@ class Receipt:
             "created": list(self.created),
             "edits": [edit.to_dict() for edit in self.edits],
             "services": [dict(call) for call in self.services],
+            "stopping": [dict(call) for call in self.stopping],
+            "stopped": [dict(call) for call in self.stopped],
+            "restarts": {program: dict(call) for program, call in self.restarts.items()},
         }
 
     def to_json(self) -> bytes:
@@ -269,6 +278,9 @@ class Receipt:
             created=fields.texts("created"),
             edits=tuple(RecordedEdit.from_fields(edit) for edit in fields.children("edits")),
             services=tuple(call.plain() for call in fields.children("services")),
+            stopping=tuple(call.plain() for call in fields.children("stopping")),
+            stopped=tuple(call.plain() for call in fields.children("stopped")),
+            restarts={program: call.plain() for program, call in fields.child("restarts").members()},
         )
         source.done()
         fields.done()

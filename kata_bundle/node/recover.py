@@ -39,8 +39,6 @@ def recover(machine: Machine) -> Recovered:
     What cannot be finished is undone. Raises :class:`~kata_bundle.core.errors.InstallError` when neither is possible now. The
     node-wide lock has to be held.
     """
-    if not os.path.isdir(machine.site.root):
-        load_state(machine.site)  # says what is wrong
     try:
         return _recover(machine)
     except OSError as error:

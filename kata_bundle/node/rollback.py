@@ -19,6 +19,7 @@ from kata_bundle.node.plan import (
     file_changes,
     keep_contents,
     links_there,
+    plan_calls,
     plan_links,
     plan_removed_links,
     plan_second_copy,
@@ -31,10 +32,7 @@ from kata_bundle.node.userfiles import find_user_files, mirror_user_files
 from kata_bundle.node.verify import inspect_generation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kata_bundle.core.digest import Digest
-    from kata_bundle.core.fields import JsonValue
     from kata_bundle.core.relpath import RelPath
     from kata_bundle.node.edits import EditPlan
     from kata_bundle.node.machine import Machine
@@ -42,8 +40,6 @@ if TYPE_CHECKING:
     from kata_bundle.node.state import NodeState
 
 __all__ = ["RolledBack", "plan_rollback", "rollback"]
-
-_NO_RESTARTS: Mapping[str, Mapping[str, JsonValue]] = {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,17 +51,13 @@ class RolledBack:
     recovered: Recovered
 
 
-def plan_rollback(
-    machine: Machine, number: int | None = None, *, restarts: Mapping[str, Mapping[str, JsonValue]] = _NO_RESTARTS
-) -> Plan:
+def plan_rollback(machine: Machine, number: int | None = None) -> Plan:
     """Return what :func:`rollback` would do now; nothing is written."""
     state = load_state(machine.site)
-    return _plan(machine, state, _target(state, number), restarts)[0]
+    return _plan(machine, state, _target(state, number))[0]
 
 
-def rollback(
-    machine: Machine, number: int | None = None, *, restarts: Mapping[str, Mapping[str, JsonValue]] = _NO_RESTARTS
-) -> RolledBack:
+def rollback(machine: Machine, number: int | None = None) -> RolledBack:
     """Make generation ``number`` (default: the one active before) the active one again. The node-wide lock has to be held.
 
     Raises :class:`HostError` when there is nothing to go back to, :class:`IntegrityError` when the generation is damaged, and
@@ -74,7 +66,7 @@ def rollback(
     recovered = recover(machine)
     state = load_state(machine.site)
     target = _target(state, number)
-    plan, edits, user_files = _plan(machine, state, target, restarts)
+    plan, edits, user_files = _plan(machine, state, target)
     now = clock.timestamp()
     receipt = replace(
         target,
@@ -115,9 +107,7 @@ def _target(state: NodeState, number: int | None) -> Receipt:
     return state.receipts[number]
 
 
-def _plan(
-    machine: Machine, state: NodeState, target: Receipt, restarts: Mapping[str, Mapping[str, JsonValue]]
-) -> tuple[Plan, EditPlan, dict[RelPath, Digest]]:
+def _plan(machine: Machine, state: NodeState, target: Receipt) -> tuple[Plan, EditPlan, dict[RelPath, Digest]]:
     site, old = machine.site, state.receipt
     number = target.generation
     inspection = inspect_generation(machine, target)
@@ -137,16 +127,18 @@ def _plan(
         }
     names_there = {path.split("/", 1)[0] for path in (*target.tree.entries, *user_files)}
     there = links_there(site)
+    leaving = () if old is None else tuple(call for call in old.stopping if call not in target.stopping)
     edits = plan_restored_edits(machine, target.edits, () if old is None else old.edits)
     operations = [
         *plan_links(site, names_there, there),
         *plan_switch(site, state.active, number),
         *plan_removed_links(site, names_there, there),
         *plan_second_copy(site, state.active, number, user_files, ours),
+        *plan_calls(leaving, "no longer wanted"),
         *edits.operations,
     ]
     if operations:
-        operations += plan_services(edits, target.services, restarts)
+        operations += plan_services(edits, target.services, target.restarts)
     plan = Plan(
         action=Action.ROLLBACK,
         dest=target.dest,

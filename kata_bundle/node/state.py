@@ -85,6 +85,9 @@ def ensure_state(site: Site, files: FileOps, *, own_dest: bool = False) -> tuple
     """
     if os.path.isdir(site.state):
         return read_origin(site.origin)
+    if not os.path.isdir(site.root):
+        msg = f'root directory "{site.root}" does not exist'
+        raise HostError(msg)
     folder = site.folder
     if os.path.lexists(folder) and not os.path.isdir(folder):
         msg = f'"{site.dest}" exists but is not a directory'

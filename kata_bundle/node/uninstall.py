@@ -16,23 +16,19 @@ from kata_bundle.node.activate import activate, describe
 from kata_bundle.node.edits import plan_reverts
 from kata_bundle.node.journal import Action, Journal
 from kata_bundle.node.ops import RemoveLink
-from kata_bundle.node.plan import Plan, keep_contents, link_of, links_there, plan_removed_links, plan_services
+from kata_bundle.node.plan import Plan, keep_contents, link_of, links_there, plan_calls, plan_removed_links, plan_services
 from kata_bundle.node.recover import Recovered, recover
 from kata_bundle.node.site import STATE
 from kata_bundle.node.state import load_state
 from kata_bundle.node.userfiles import find_user_files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from kata_bundle.core.fields import JsonValue
     from kata_bundle.node.edits import EditPlan
     from kata_bundle.node.machine import Machine
+    from kata_bundle.node.ops import Operation
     from kata_bundle.node.state import NodeState
 
 __all__ = ["Uninstalled", "plan_uninstall", "uninstall"]
-
-_NO_RESTARTS: Mapping[str, Mapping[str, JsonValue]] = {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,14 +40,12 @@ class Uninstalled:
     kept: tuple[str, ...]
 
 
-def plan_uninstall(machine: Machine, *, restarts: Mapping[str, Mapping[str, JsonValue]] = _NO_RESTARTS) -> Plan:
+def plan_uninstall(machine: Machine) -> Plan:
     """Return what :func:`uninstall` would do now; nothing is written."""
-    return _plan(machine, load_state(machine.site), restarts)[0]
+    return _plan(machine, load_state(machine.site))[0]
 
 
-def uninstall(
-    machine: Machine, *, restarts: Mapping[str, Mapping[str, JsonValue]] = _NO_RESTARTS, pause: bool = False
-) -> Uninstalled:
+def uninstall(machine: Machine, *, pause: bool = False) -> Uninstalled:
     """Remove the install; with ``pause`` only what is outside the tree, so that another process removes the tree.
 
     The node-wide lock has to be held.
@@ -62,7 +56,7 @@ def uninstall(
     recovered = recover(machine)
     site = machine.site
     state = load_state(site)
-    plan, edits = _plan(machine, state, restarts)
+    plan, edits = _plan(machine, state)
     if state.active is None and not state.receipts:
         return Uninstalled(plan=plan, recovered=recovered, kept=())
     try:
@@ -84,11 +78,16 @@ def uninstall(
     return Uninstalled(plan=plan, recovered=recovered, kept=kept)
 
 
-def _plan(machine: Machine, state: NodeState, restarts: Mapping[str, Mapping[str, JsonValue]]) -> tuple[Plan, EditPlan]:
+def _plan(machine: Machine, state: NodeState) -> tuple[Plan, EditPlan]:
     site, receipt = machine.site, state.receipt
     edits = plan_reverts(machine, () if receipt is None else receipt.edits)
     there = links_there(site)
-    operations = [*edits.operations, *plan_services(edits, (), restarts)]
+    operations: list[Operation] = []
+    if receipt is not None:
+        operations += plan_calls(receipt.stopping, "stops what is removed")
+        operations += edits.operations
+        operations += plan_calls(receipt.stopped, "lets go of what was removed")
+        operations += plan_services(edits, (), receipt.restarts)
     second_stage = len(operations)
     operations += plan_removed_links(site, (), there)
     notes = list(edits.notes)

@@ -154,6 +154,6 @@ def test_what_does_not_look_like_kata_is_left_alone(world, v1, put):
 def test_a_device_in_the_old_tree_is_refused(world, v1, put, in_place):
     os.mkfifo(in_place / "share/pipe")
     before = sorted(os.listdir(in_place))
-    with pytest.raises(HostError, match="share/pipe|no file, directory or link"):
+    with pytest.raises(HostError, match="no file, directory or link: "):
         put(v1, "qemu")
     assert sorted(os.listdir(in_place)) == before
