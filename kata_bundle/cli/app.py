@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "App",
+    "Names",
     "arch_option",
     "dry_run_option",
     "jobs_option",
     "json_option",
+    "known_shims",
     "manifests_option",
     "pass_app",
     "quiet_option",
@@ -151,7 +153,7 @@ manifests_option = _option(
 )
 
 
-class _Names(click.ParamType[tuple[str, ...]]):
+class Names(click.ParamType[tuple[str, ...]]):
     """A comma-separated list of names, completed from ``known()``."""
 
     name = "names"
@@ -160,12 +162,14 @@ class _Names(click.ParamType[tuple[str, ...]]):
         self._known = known
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the names, blanks and empty ones dropped."""
         del param, ctx
         if isinstance(value, tuple):
             return value
         return tuple(part.strip() for part in str(value).split(",") if part.strip())
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """Complete the name after the last comma."""
         del ctx, param
         from click.shell_completion import CompletionItem
 
@@ -204,7 +208,7 @@ def arch_option(function: Any) -> Any:
         "--arch",
         "arches",
         multiple=True,
-        type=_Names(lambda: [*Arch, "all"]),
+        type=Names(lambda: [*Arch, "all"]),
         callback=callback,
         metavar="ARCH[,ARCH…]",
         help='Architectures, or "all" [default: this machine\'s].',
@@ -227,7 +231,7 @@ def selection_options(function: Any) -> Any:
         "shims",
         multiple=True,
         required=True,
-        type=_Names(known_shims),
+        type=Names(known_shims),
         metavar="SHIM[,SHIM…]",
         help='Shims to select, "default" for each architecture\'s defaults, or "all".',
     )
