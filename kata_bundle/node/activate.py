@@ -8,6 +8,7 @@ loads is not edited yet. Must not know: what is being installed.
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -225,8 +226,8 @@ def remove_state(machine: Machine, created: tuple[str, ...]) -> None:
     site, files = machine.site, machine.files
     for name in sorted(os.listdir(site.state)):
         path = os.path.join(site.state, name)
-        if path not in {site.journal, site.origin}:
-            remove_tree(files, path)
+        if path not in {site.journal, site.origin} and not remove_tree(files, path):
+            raise OSError(errno.EBUSY, "something is mounted or being made inside", path)
     parting = parting_folder(site, created)
     files.rename(site.state, parting)
     finish_parting(machine, parting, created)

@@ -268,6 +268,8 @@ def _state_for(data: bytes, mode: int, like: _Found | None) -> FileState:
 def _make_parents(machine: Machine, plan: EditPlan, path: str) -> None:
     parent, missing, shared = posixpath.dirname(path), list[str](), list[str]()
     while parent not in {"", "/"} and parent not in plan.created:
+        if f"{machine.site.dest}/".startswith(f"{parent}/"):
+            break  # the install directory and its parents are there before anything else
         if not os.path.isdir(machine.site.at(parent, follow=True)):
             missing.append(parent)
         elif parent in plan.others_made:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -174,24 +175,52 @@ def outcome(scenario: Scenario, work: Path) -> tuple[dict[str, object], dict[str
     return old, state(world.root), counter.count
 
 
+Outcomes = dict[str, tuple[dict[str, object], dict[str, object], int]]
+
+
+@pytest.fixture(scope="module")
+def outcomes(scenarios: dict[str, Scenario], memory: Path) -> Outcomes:
+    return {name: outcome(scenario, memory / "work") for name, scenario in scenarios.items()}
+
+
 @pytest.mark.parametrize("kind", FAULTS)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_sample_of_interruptions_ends_whole(name, kind, scenarios, memory):
-    scenario = scenarios[name]
-    old, new, count = outcome(scenario, memory / "work")
-    step = 29
-    for at in range(1 + (NAMES.index(name) + list(FAULTS).index(kind)) % step, count + 1, step):
-        assert trial(scenario, replace(FAULTS[kind], at=at), memory / "work", old, new)
+def test_a_sample_of_interruptions_ends_whole(name, kind, scenarios, outcomes, memory):
+    old, new, count = outcomes[name]
+    chance = random.Random(f"{name} {kind}")
+    for at in chance.sample(range(1, count + 1), 2):
+        assert trial(scenarios[name], replace(FAULTS[kind], at=at), memory / "work", old, new), at
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FAULTS)
 @pytest.mark.parametrize("name", NAMES)
-def test_every_interruption_ends_whole(name, kind, scenarios, memory):
-    scenario = scenarios[name]
-    old, new, count = outcome(scenario, memory / "work")
+def test_every_interruption_ends_whole(name, kind, scenarios, outcomes, memory):
+    old, new, count = outcomes[name]
     for at in range(1, count + 1):
-        assert trial(scenario, replace(FAULTS[kind], at=at), memory / "work", old, new)
+        assert trial(scenarios[name], replace(FAULTS[kind], at=at), memory / "work", old, new), at
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_an_interruption_of_what_an_interruption_left_ends_whole(name, scenarios, outcomes, memory):
+    """Killed, then killed again while the next start cleans up, at every tenth pair of moments."""
+    scenario = scenarios[name]
+    old, new, count = outcomes[name]
+    for first in range(1, count + 1, 3):
+        world = World(copy(scenario.before, memory / "work"))
+        run(lambda machine, world=world: scenario.action(world, machine), world.machine(Fault(at=first).files()))
+        once = copy(world.root, memory / "once")
+        for second in range(1, 1000, 4):
+            world = World(copy(once, memory / "work"))
+            fault = Fault(at=second)
+            run(recover, world.machine(fault.files()))
+            error = run(recover, world.machine())
+            if error is not None:
+                raise error
+            check_after_prune(world, old, new) if name == "prune" else check_whole(world, [old, new])
+            if not fault.hit:
+                break
 
 
 @pytest.mark.parametrize("name", ["upgrade", "rollback", "adoption", "prune"])
@@ -219,9 +248,9 @@ def test_every_lookup_at_every_moment_is_wholly_old_or_new(name, scenarios, memo
     assert "partly" not in moments[: moments.index("new")] if "new" in moments else True
 
 
-def test_a_failure_that_lasts_is_told_with_what_to_do(scenarios, memory):
+def test_a_failure_that_lasts_is_told_with_what_to_do(scenarios, outcomes, memory):
     scenario = scenarios["upgrade"]
-    _, _, count = outcome(scenario, memory / "work")
+    _, _, count = outcomes["upgrade"]
     world = World(copy(scenario.before, memory / "work"))
     fault = Fault(at=count - 4, errno=errno.EROFS, lasting=True)
     error = run(lambda machine: scenario.action(world, machine), world.machine(fault.files()))
