@@ -19,18 +19,41 @@ __all__ = ["command"]
     epilog="""\b
 Examples:
   kata-bundle plan --shim qemu,clh --arch x86_64,aarch64
-  kata-bundle plan --shim default --arch s390x --json"""
+  kata-bundle plan --shim default --arch s390x --json
+  kata-bundle plan --shim qemu,qemu-snp --arch x86_64 --graph svg > plan.svg
+  kata-bundle plan --shim all --arch all --graph dot --parts | dot -Tpdf > plan.pdf"""
 )
 @selection_options
+@click.option("--graph", type=click.Choice(["dot", "svg"]), help="Print the plan as a graph instead.")
+@click.option("--parts", is_flag=True, help="In a graph: also what the components are built from.")
 @manifests_option
 @json_option
 @pass_app
-def command(app: App, selection: Selection) -> None:
+def command(app: App, selection: Selection, graph: str | None, parts: bool) -> None:
     """Show which components a selection of shims needs, each once, and who needs it."""
+    from kata_bundle.core.errors import UsageError
     from kata_bundle.plan.closure import plan_closure
 
-    plan = plan_closure(app.catalog(), selection)
-    app.emit(plan.to_dict(), lambda: _text(plan))
+    if graph is None and parts:
+        message = "--parts is for --graph"
+        raise UsageError(message)
+    if graph is not None and app.json:
+        message = "--graph and --json exclude each other"
+        raise UsageError(message)
+    catalog = app.catalog()
+    plan = plan_closure(catalog, selection)
+    if graph is None:
+        app.emit(plan.to_dict(), lambda: _text(plan))
+        return
+    from kata_bundle.plan.graph import plan_graphs, render_dot
+
+    graphs = plan_graphs(catalog, plan, parts=parts)
+    if graph == "dot":
+        click.echo(render_dot(graphs), nl=False)
+    else:
+        from kata_bundle.plan.svg import render_svg
+
+        click.echo(render_svg(graphs), nl=False)
 
 
 def _text(plan: Plan) -> str:
