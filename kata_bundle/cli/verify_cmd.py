@@ -39,10 +39,10 @@ def command(app: App, root: str, dest: str, suffix: str | None) -> int:
     if state.interrupted:
         message = "an install was interrupted"
         raise InstallError(message, hint="run install, rollback or uninstall: each finishes or undoes it first")
-    if state.receipt is None:
+    if state.latest is None:
         message = f"nothing is installed in {machine.site.dest}"
         raise HostError(message)
-    found = verify(machine, state.receipt)
+    found = verify(machine, state.latest)
     app.emit(found.to_dict(), lambda: _text(found))
     return 0 if found.is_clean else 12
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SHIM_BINARIES", "Prepared", "Work", "begin", "nothing", "prepare"]
 
+_TOLD: Final = 10
 SHIM_BINARIES: Final = (RelPath("bin/containerd-shim-kata-v2"), RelPath("runtime-rs/bin/containerd-shim-kata-v2"))
 """Paths that containerd remembers for a sandbox as long as it lives."""
 
@@ -99,7 +100,7 @@ def begin(machine: Machine, desired: Desired, state: NodeState) -> Work:
     selection = desired.selection
     refs = [desired.source.layer(selection.arch, component) for component in selection.components]
     contents = Contents(machine.objects)
-    old, inspection, known = state.receipt, None, dict[str, Tree]()
+    old, inspection, known = state.latest, None, dict[str, Tree]()
     folder, in_place = machine.site.folder, None
     if old is not None:
         inspection = inspect_generation(machine, old)
@@ -110,7 +111,7 @@ def begin(machine: Machine, desired: Desired, state: NodeState) -> Work:
             if isinstance(entry, File):
                 contents.files.setdefault(entry.digest, os.path.join(folder, path))
         known = known_layers(refs, old.layers, contents)
-    elif not state.receipts:
+    else:
         in_place = find_in_place(machine)
         if in_place is not None:
             old, inspection = in_place.receipt, in_place.inspection
@@ -254,7 +255,15 @@ def _notes(work: Work, payload: MergedPayload, displaced: Sequence[RelPath]) -> 
     if work.in_place is not None:
         notes.append(f"the tree found in {work.desired.dest} ({', '.join(work.in_place.names)}) becomes generation 0")
     notes += [f"{path} was added by an administrator; the installer now has a file of that name" for path in displaced]
+    if work.inspection is not None:
+        notes += _told(work.inspection.changed, "was changed since it was installed and is put right")
+        notes += _told(work.inspection.extra, "is not of this install and is not carried over")
     return notes
+
+
+def _told(paths: Sequence[RelPath], what: str) -> list[str]:
+    more = [f"{len(paths) - _TOLD} more like it"] if len(paths) > _TOLD else []
+    return [*(f"{path} {what}" for path in paths[:_TOLD]), *more]
 
 
 def _retain(tree: Tree, old: Receipt | None, inspection: Inspection | None) -> tuple[Tree, tuple[RelPath, ...]]:

@@ -93,11 +93,11 @@ def rollback(machine: Machine, number: int | None = None) -> RolledBack:
 
 
 def _target(state: NodeState, number: int | None) -> Receipt:
-    if state.receipt is None:
+    if state.latest is None:
         msg = "nothing is installed"
         raise HostError(msg)
     if number is None:
-        number = state.receipt.previous
+        number = state.latest.previous
         if number is None or number not in state.receipts:
             msg = "there is no earlier generation to go back to"
             raise HostError(msg, hint=f"generations here: {', '.join(map(str, sorted(state.receipts)))}")
@@ -108,7 +108,7 @@ def _target(state: NodeState, number: int | None) -> Receipt:
 
 
 def _plan(machine: Machine, state: NodeState, target: Receipt) -> tuple[Plan, EditPlan, dict[RelPath, Digest]]:
-    site, old = machine.site, state.receipt
+    site, old = machine.site, state.latest
     number = target.generation
     inspection = inspect_generation(machine, target)
     if inspection.drifted and number != state.active:
@@ -154,4 +154,4 @@ def _plan(machine: Machine, state: NodeState, target: Receipt) -> tuple[Plan, Ed
 
 
 def _created(state: NodeState) -> tuple[str, ...]:
-    return () if state.receipt is None else state.receipt.created
+    return () if state.latest is None else state.latest.created

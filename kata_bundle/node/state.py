@@ -57,6 +57,13 @@ class NodeState:
         return None if self.active is None else self.receipts.get(self.active)
 
     @property
+    def latest(self) -> Receipt | None:
+        """The active generation's receipt; when somebody took the link to it away, the one activated last."""
+        if self.receipt is not None or not self.receipts:
+            return self.receipt
+        return max(self.receipts.values(), key=lambda receipt: (receipt.activated, receipt.generation))
+
+    @property
     def next_number(self) -> int:
         """The number that the next generation gets."""
         return max(self.receipts, default=0) + 1

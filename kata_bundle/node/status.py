@@ -58,10 +58,10 @@ def status(machine: Machine) -> Status:
     state = load_state(site)
     return Status(
         dest=site.dest,
-        receipt=state.receipt,
+        receipt=state.latest,
         generations=tuple(sorted(state.receipts)),
         interrupted=state.interrupted,
-        drifted=() if state.receipt is None else _drifted(machine, state.receipt),
+        drifted=() if state.latest is None else _drifted(machine, state.latest),
     )
 
 
@@ -69,6 +69,8 @@ def _drifted(machine: Machine, receipt: Receipt) -> tuple[str, ...]:
     site = machine.site
     there = links_there(site)
     found = [posixpath.join(site.dest, name) for name in receipt.names if there.get(name) != link_of(name)]
+    if site.active() != receipt.generation:
+        found.append(site.state_path("current"))
     folder = site.generation(receipt.generation)
     found += [
         posixpath.join(site.dest, path) for path in receipt.tree.entries if not _looks_right(folder, receipt.tree.entries, path)

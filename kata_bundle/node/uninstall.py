@@ -79,7 +79,7 @@ def uninstall(machine: Machine, *, pause: bool = False) -> Uninstalled:
 
 
 def _plan(machine: Machine, state: NodeState) -> tuple[Plan, EditPlan]:
-    site, receipt = machine.site, state.receipt
+    site, receipt = machine.site, state.latest
     edits = plan_reverts(machine, () if receipt is None else receipt.edits)
     there = links_there(site)
     operations: list[Operation] = []

@@ -128,6 +128,9 @@ def verify(machine: Machine, receipt: Receipt) -> Verification:
             missing.append(place(name))
         elif there[name] != link_of(name):
             changed.append(place(name))
+    active = site.active()
+    if active != receipt.generation:
+        (missing if active is None else changed).append(site.state_path("current"))
     extra = [place(path) for path in tree.extra]
     extra += [place(name) for name, target in there.items() if target == link_of(name) and name not in names]
     for edit in receipt.edits:

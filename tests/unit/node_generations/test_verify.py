@@ -78,6 +78,34 @@ def test_status_of_nothing(world):
     assert not found.to_dict()["installed"]
 
 
+def test_a_lost_current_link_is_named_put_right_and_loses_nothing(world, v1, put):
+    from kata_bundle.node.uninstall import uninstall
+    from tests.fixtures.faults import edits, host_files
+    from tests.fixtures.node import snapshot
+
+    host_files(world.root)
+    before = snapshot(world.root)
+    receipt = put(v1, "qemu", edits=edits("1")).receipt
+    for repair in (True, False):
+        (world.folder / ".kata-bundle/current").unlink()
+        found = verify(world.machine(), load_state(world.site).latest)
+        assert found.missing == ("/opt/kata/.kata-bundle/current",)
+        assert status(world.machine()).receipt == receipt
+        if repair:
+            receipt = put(v1, "qemu", edits=edits("1")).receipt
+            assert verify(world.machine(), receipt).is_clean
+    uninstall(world.machine())
+    assert snapshot(world.root) == before
+
+
+def test_what_an_upgrade_does_not_carry_over_is_told(world, v2, put, installed):
+    (world.folder / "bin/extra").write_text("x")
+    (world.folder / "bin/kata-runtime").write_text("x")
+    notes = put(v2, "qemu").plan.notes
+    assert "bin/extra is not of this install and is not carried over" in notes
+    assert "bin/kata-runtime was changed since it was installed and is put right" in notes
+
+
 def test_a_lost_generation_is_all_missing(world, installed):
     (world.folder / ".kata-bundle/generations/1").rename(world.root / "away")
     found = verify(world.machine(), load_state(world.site).receipt)
