@@ -58,7 +58,7 @@ def layered_layout(
     before: dict[str, list[str]] = {}
     after: dict[str, list[str]] = {}
     for chain in chains:
-        for left, right in pairwise(chain):
+        for left, right in pairwise(chain) if chain[0] != chain[-1] else ():
             after.setdefault(left, []).append(right)
             before.setdefault(right, []).append(left)
     columns = _ordered(columns, before, after)
