@@ -36,6 +36,7 @@ __all__ = [
     "Setting",
     "Template",
     "UpstreamTree",
+    "Verity",
     "VersionRead",
     "Versions",
 ]
@@ -101,7 +102,9 @@ class Installer:
     hypervisor: Mapping[str, Item] | None
     """Shim to configuration table; QEMU shims are not in it. ``None`` when it has no such function."""
     qemu_artifact: Mapping[str, Item] | None
-    """Shim to QEMU component, for those that do not use the plain one."""
+    """Shim to QEMU component, for those that it speaks of."""
+    qemu_default: str | None
+    """QEMU component of the others, ``None`` when it leaves their QEMU as it is."""
     binary: Mapping[str, Item] | None
     """Shim to the hypervisor's program."""
     flagged: tuple[Item, ...]
@@ -211,6 +214,8 @@ class LocalBuild:
     """Components that the script can build."""
     mentioned: tuple[Listing, ...]
     """Other lists of components in the script: its help, its defaults."""
+    cached: Mapping[str, Item]
+    """Component to the name under which its result is looked for in the cache, where the script writes that name out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -281,12 +286,23 @@ class RuntimeBuild:
     configurations: Mapping[tuple[str, Arch], Configuration]
     defined: Mapping[str, Span]
     """Variable to the last line that sets it, on any architecture."""
+    stopped: Mapping[Arch, Item]
+    """Architectures on which make stops with an error before it generates anything, with that error."""
 
     def iter_configurations(self, name: str) -> Iterator[Configuration]:
         """Yield the configurations of template ``name`` over all architectures that install it."""
         for (other, _), configuration in self.configurations.items():
             if other == name:
                 yield configuration
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verity:
+    """Root hashes of measured images: make variable to the variant whose hash it gets, by runtime."""
+
+    variables: Mapping[RuntimeFamily, Mapping[str, Item]]
+    variants: Listing | None
+    """Variants whose hashes are kept when the shim is built, ``None`` when the list was not found."""
 
 
 class VersionRead(NamedTuple):
@@ -305,6 +321,8 @@ class Versions:
     values: Mapping[tuple[str, ...], Span]
     groups: Mapping[tuple[str, ...], Span]
     reads: tuple[VersionRead, ...]
+    has_tests: bool
+    """Whether the tests are in the tree. Until the summer of 2023 they were elsewhere, and read the file too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -327,6 +345,7 @@ class UpstreamTree:
     local_build: LocalBuild | None
     runtimes: Mapping[RuntimeFamily, RuntimeBuild]
     versions: Versions | None
+    verity: Verity | None
 
     def registries(self) -> tuple[Listing, ...]:
         """Return the lists that are meant to hold every shim."""

@@ -17,6 +17,7 @@ from kata_bundle.manifest.upstream.readers.installer import read_installer
 from kata_bundle.manifest.upstream.readers.localbuild import read_local_build
 from kata_bundle.manifest.upstream.readers.release import read_allowlists
 from kata_bundle.manifest.upstream.readers.runtimes import read_runtimes
+from kata_bundle.manifest.upstream.readers.verity import read_verity
 from kata_bundle.manifest.upstream.texts import Reading
 
 if TYPE_CHECKING:
@@ -66,5 +67,6 @@ def read_tree(files: Files) -> tuple[UpstreamTree, Report, Reading]:
         local_build=read_local_build(reading),
         runtimes=read_runtimes(reading),
         versions=versions.read_versions(reading),
+        verity=read_verity(reading),
     )
     return tree, reading.report, reading

@@ -91,7 +91,9 @@ class Makefile:
     variables: dict[str, Variable] = field(default_factory=dict)
     targets: list[Target] = field(default_factory=list)
     problems: list[tuple[Place, str]] = field(default_factory=list)
-    """What was not understood, or would have stopped make."""
+    """What was not understood."""
+    stops: list[tuple[Place, str]] = field(default_factory=list)
+    """Errors with which make would have stopped. Reading goes on behind them."""
     _locals: list[dict[str, str]] = field(default_factory=list)
     _depth: int = 0
     _steps: int = 0
@@ -161,7 +163,7 @@ class Makefile:
 
     def fail(self, message: str) -> None:
         """Note that make would stop here."""
-        self.problems.append((self._place, f"make would stop: {message}"))
+        self.stops.append((self._place, message.strip("\"' ")))
 
     # ---- expansion ----------------------------------------------------------------------------------------------------------
 
@@ -300,6 +302,10 @@ class _Reader:
             self.assign(value or assignment, place, state)
         elif line.startswith(("export", "unexport", "vpath", "undefine")):
             self.in_rule = False
+        elif line.startswith(("$(", "${")) and closing(line, 1) == len(line) - 1:
+            self.in_rule = False  # a call for its effect, such as $(error …)
+            if not is_known(self.makefile.expand(line)):
+                self.note(place, "a statement that depends on something unknown")
         elif ":" in line:
             self.in_rule = True
             self.rule(line, place, state)

@@ -73,7 +73,8 @@ def read_class_files(reading: Reading) -> tuple[list[Class], Listing | None]:
         text = reading.text(name)
         if text is not None:
             found += _classes(reading, text)
-    items = tuple(Item(c.name.name.removeprefix("kata-"), c.name.span) for c in found if not c.combined)
+    own = [entry for entry in found if not entry.combined] or found  # until the summer of 2023 there was one file of all
+    items = tuple(Item(entry.name.name.removeprefix("kata-"), entry.name.span) for entry in own)
     return found, Listing(what="the RuntimeClass files", span=Span(path=_CLASSES), items=items)
 
 

@@ -28,6 +28,12 @@ _TEXT: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _ARM: Final = re.compile(r'((?:"[^"\n]*"\s*\|\s*)*"[^"\n]*"|_)\s*=>\s*(?:\{\s*)?(?:Ok\(\s*)?(?:Some\(\s*)?"([^"]*)"')
 _FLAGGED: Final = re.compile(r'\binsert\(\s*"([a-z0-9][a-z0-9._-]*)"\.(?:to_string|into|to_owned)\(\)')
 _SHELL_LIST: Final = re.compile(r'^SHIMS="\$\{SHIMS:-"?([^"}\n]*)"?\}"', re.MULTILINE)
+_SHELL_ARRAY: Final = re.compile(r"^shims=\(\s*((?:\"[a-z0-9-]+\"\s*)+)\)", re.MULTILINE)
+_SHELL_ADJUST: Final = re.compile(r"^function adjust_qemu_cmdline\(\) \{.*?^\}", re.MULTILINE | re.DOTALL)
+_SHELL_SHARE: Final = re.compile(
+    r"^\s*\[\[ \"\$\{shim\}\" (?:=~ \^\(|== \")([a-z0-9|-]+)(?:\)\$|\") \]\] && qemu_share=(\S+)", re.MULTILINE
+)
+_SHELL_ADJUSTED: Final = re.compile(r"\[\[ \"\$\{shim\}\" =~ \^\(([a-z0-9|-]+)\)\$ \]\] && \\\n\s*adjust_qemu_cmdline")
 _SHELL_RUST: Final = re.compile(
     r"^[ \t]*([a-z0-9|\\ \t\n-]+)\)\s*\n\s*(?:runtime|config)_path=\"?[^\n]*(?:runtime-rs|rust_config_path)", re.MULTILINE
 )
@@ -83,6 +89,7 @@ def _rust(reading: Reading, names: list[str]) -> tuple[Installer | None, list[Li
         default={arch: arm.result for arm in default for arch in _arches(arm)},
         hypervisor=_by_pattern(hypervisor),
         qemu_artifact=_by_pattern(artifact),
+        qemu_default="qemu",
         binary=_by_pattern(_function(texts, r"get_hypervisor_path")),
         flagged=tuple(flagged),
         uses_component_map=any("shim-components.json" in text.text for text in texts),
@@ -166,9 +173,9 @@ def _defaults(texts: list[Text], arms: list[_Arm]) -> dict[Arch, Listing]:
 
 def _shell(reading: Reading, script: Text) -> tuple[Installer, list[Listing]]:
     lists = []
-    match = _SHELL_LIST.search(script.text)
+    match = _SHELL_LIST.search(script.text) or _SHELL_ARRAY.search(script.text)
     if match is not None:
-        items = tuple(script.words(match.start(1), match.end(1)))
+        items = tuple(script.words(match.start(1), match.end(1), r"[^\s\"]+"))
         span = script.span(match.start(), match.start() + len("SHIMS"))
         lists.append(Listing(what="the installer's default shims", span=span, items=items, role=Role.SELECTION))
     elif "$SHIMS" not in script.text and "${SHIMS" not in script.text:
@@ -188,9 +195,30 @@ def _shell(reading: Reading, script: Text) -> tuple[Installer, list[Listing]]:
         defaults={},
         default={},
         hypervisor=None,
-        qemu_artifact=None,
+        qemu_artifact=_shell_flavours(script),
+        qemu_default=None,
         binary=None,
         flagged=(),
         uses_component_map=False,
     )
     return installer, lists
+
+
+def _shell_flavours(script: Text) -> dict[str, Item] | None:
+    """Return the QEMU component whose folder the script gives each shim's QEMU, where it adjusts that at all.
+
+    The function starts with the shim's own name and then has lines ``[[ condition on the shim ]] && qemu_share=…``. Shims of
+    which no line speaks are not in the result unless the script passes them to the function: then they have their own name.
+    """
+    body = _SHELL_ADJUST.search(script.text)
+    if body is None:
+        return None
+    found: dict[str, Item] = {}
+    for call in _SHELL_ADJUSTED.finditer(script.text):
+        for item in script.words(call.start(1), call.end(1), r"[a-z0-9-]+"):
+            found[item.name] = item
+    for line in _SHELL_SHARE.finditer(script.text, body.start(), body.end()):
+        for item in script.words(line.start(1), line.end(1), r"[a-z0-9-]+"):
+            share = line.group(2).strip('"').replace("${shim}", item.name)
+            found[item.name] = Item(share, item.span)
+    return found

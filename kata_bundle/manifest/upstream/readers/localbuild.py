@@ -29,6 +29,14 @@ _CASE: Final = re.compile(r"^handle_build\s*\(\)\s*\{.*?^\tcase \"?\$\{?build_ta
 _ARM: Final = re.compile(r"^\t([a-z0-9][a-z0-9|-]*)\)", re.MULTILINE)
 _HELP: Final = re.compile(r"^--build=<asset>[^\n]*\n((?:[ \t]+[a-z0-9-]+[ \t]*\n)+)", re.MULTILINE)
 _DEFAULTS: Final = re.compile(r"^\s*(?:local\s+)?build_targets=\(\n(.*?)\n\s*\)", re.MULTILINE | re.DOTALL)
+_CALLS: Final = re.compile(r"^\t([a-z0-9][a-z0-9-]*)\)[ \t]*(install_[a-z0-9_]+)[ \t]*;;", re.MULTILINE)
+_NEXT: Final = r"[ \t\\\n]+"
+_NAMES_ITSELF: Final = (
+    re.compile(rf"install_kernel_helper{_NEXT}\"[^\"]*\"{_NEXT}\"([^\"]+)\""),
+    re.compile(rf"install_qemu_helper{_NEXT}\"[^\"]*\"{_NEXT}\"[^\"]*\"{_NEXT}\"([^\"]+)\""),
+    re.compile(rf"install_cached_(?:kernel_)?tarball_component{_NEXT}\"([^\"]+)\""),
+)
+_SUFFIX: Final = re.compile(r"^\s*(?:export\s+|local\s+)?qemu_suffix=\"([a-z0-9-]+)\"", re.MULTILINE)
 _NO_COMPONENTS: Final = frozenset({"all", "dummy"})
 """Arms that stand for no component."""
 
@@ -62,7 +70,7 @@ def read_local_build(reading: Reading) -> LocalBuild | None:
                 item = Item(name, _span(text, target.place, name))
                 references[item.name, item.span] = item
         lists[arch] = _built(text, makefile, arch)
-    handlers, mentioned = _script(reading)
+    handlers, mentioned, cached = _script(reading)
     return LocalBuild(
         targets=targets,
         other_targets=frozenset(others),
@@ -70,6 +78,7 @@ def read_local_build(reading: Reading) -> LocalBuild | None:
         lists=lists,
         handlers=handlers,
         mentioned=mentioned,
+        cached=cached,
     )
 
 
@@ -114,15 +123,15 @@ def _built(text: Text, makefile: Makefile, arch: Arch) -> Listing:
     return Listing(what=f'what "make kata-tarball" builds on {arch}', span=span, items=tuple(items), role=Role.SELECTION)
 
 
-def _script(reading: Reading) -> tuple[Listing | None, tuple[Listing, ...]]:
+def _script(reading: Reading) -> tuple[Listing | None, tuple[Listing, ...], dict[str, Item]]:
     text = reading.text(_SCRIPT)
     if text is None:
         reading.not_understood(Span(path=_SCRIPT), "the script that builds components was not found", code=codes.MISSING)
-        return None, ()
+        return None, (), {}
     head = _CASE.search(text.text)
     if head is None:
         reading.not_understood(text.line_span(1), "expected a function handle_build with a case per component")
-        return None, ()
+        return None, (), {}
     end = text.text.find("\n\tesac", head.end())
     items = [
         item
@@ -139,4 +148,23 @@ def _script(reading: Reading) -> tuple[Listing | None, tuple[Listing, ...]]:
             found = tuple(item for item in words if item.name not in _NO_COMPONENTS)
             span = text.line_span(text.lines.place(match.start()).line)
             mentioned.append(Listing(what=what, span=span, items=found, role=Role.SELECTION))
-    return handlers, tuple(mentioned)
+    return handlers, tuple(mentioned), _cached(text, head.end(), len(text.text) if end < 0 else end)
+
+
+def _cached(text: Text, start: int, end: int) -> dict[str, Item]:
+    """Return the name under which each component's function looks for a cached result, where it is a plain text."""
+    found: dict[str, Item] = {}
+    for arm in _CALLS.finditer(text.text, start, end):
+        body = re.compile(rf"^{re.escape(arm.group(2))}\s*\(\)\s*\{{(.*?)^\}}", re.MULTILINE | re.DOTALL).search(text.text)
+        if body is None:
+            continue
+        for pattern in _NAMES_ITSELF:
+            match = pattern.search(text.text, body.start(1), body.end(1))
+            if match is None:
+                continue
+            suffix = _SUFFIX.search(text.text, body.start(1), body.end(1))
+            name = match.group(1).replace("${qemu_suffix}", suffix.group(1) if suffix else "${qemu_suffix}")
+            if "$" not in name:
+                found[arm.group(1)] = Item(name, text.span(match.start(1), match.end(1)))
+            break
+    return found

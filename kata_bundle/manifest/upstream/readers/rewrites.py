@@ -82,18 +82,10 @@ def read_script_rewrites(reading: Reading) -> list[Rewrite]:
     text = reading.text(_SCRIPT)
     if text is None:
         return []
-    loop, names = _LOOP.search(text.text), _NAMES.search(text.text)
-    if loop is None or names is None:
-        if "sed -i" in text.text:
-            span = text.line_span(text.lines.place(text.text.index("sed -i")).line)
-            reading.not_understood(span, "a change of configurations in another form than a loop over VMM_CONFIGS")
-        return []
-    open_ended = '"*.toml' in loop.group(1) or "}*.toml" in loop.group(1)
-    patterns = tuple(f"configuration-{vmm}{'*' if open_ended else ''}.toml" for vmm in names.group(1).split())
+    looped = _looped(text.text)
     found: list[Rewrite] = []
     arches: list[tuple[Arch | None, bool]] = []
-    first = text.lines.place(loop.start(1)).line
-    for number, line in enumerate(loop.group(1).split("\n"), first):
+    for number, line in enumerate(text.text.split("\n"), 1):
         word = line.strip()
         condition = _IF_ARCH.match(line)
         if condition is not None:
@@ -107,15 +99,30 @@ def read_script_rewrites(reading: Reading) -> list[Rewrite]:
         sed = None if word.startswith("#") else _SED.search(line)
         if sed is None:
             continue
-        script = _unquoted(re.sub(r"\s+\"?\$\{?config_file\}?\"?\s*$", "", sed.group(1))).replace("${PREFIX}", PREFIX)
-        rewrite = parse_sed(script)
-        if rewrite is None:
+        script, _, target = sed.group(1).strip().rpartition(" ")
+        patterns = looped if "config_file" in target else _named(target)
+        rewrite = parse_sed(_unquoted(script.strip()).replace("${PREFIX}", PREFIX))
+        if rewrite is None or not patterns:
             reading.not_understood(text.line_span(number), "a change of configurations that is not understood")
             continue
         arch = next((a for a, positive in arches if a is not None and positive), None)
         not_arch = next((a for a, positive in arches if a is not None and not positive), None)
         found.append(Rewrite(rewrite.kind, rewrite.key, rewrite.new_key, rewrite.value, patterns, arch, not_arch))
     return found
+
+
+def _looped(text: str) -> tuple[str, ...]:
+    """Return the patterns of file names that the loop over hypervisors goes through."""
+    loop, names = _LOOP.search(text), _NAMES.search(text)
+    if loop is None or names is None:
+        return ()
+    open_ended = re.search(r"vmm\}?\"?\*\.toml", loop.group(1)) is not None
+    return tuple(f"configuration-{vmm}{'*' if open_ended else ''}.toml" for vmm in names.group(1).split())
+
+
+def _named(target: str) -> tuple[str, ...]:
+    name = target.strip("\"'").rsplit("/", 1)[-1]
+    return (name,) if re.fullmatch(r"configuration-[a-z0-9-]+\.toml", name) else ()
 
 
 def _arch(name: str) -> Arch | None:

@@ -56,6 +56,7 @@ def _read(reading: Reading, family: RuntimeFamily, folder: str, text: Text) -> R
     configurations: dict[tuple[str, Arch], Configuration] = {}
     defined: dict[str, Span] = {}
     replaced: set[str] = set()
+    stopped: dict[Arch, Item] = {}
     scripted = read_script_rewrites(reading) if family is RuntimeFamily.GO else []
     for arch in Arch:
         makefile = _evaluate(reading, text.path, arch)
@@ -67,6 +68,10 @@ def _read(reading: Reading, family: RuntimeFamily, folder: str, text: Text) -> R
                 defined[name] = Span(path=places[-1].path, line=places[-1].line, column=1)
         variables = _replaced(reading, text, makefile)
         replaced |= variables
+        if makefile.stops:
+            place, message = makefile.stops[0]
+            stopped[arch] = Item(message, Span(path=place.path, line=place.line, column=1))
+            continue
         generated[arch] = _generated(reading, text, makefile, arch)
         rewrites = [*scripted, *_recipe_rewrites(reading, makefile, arch)]
         for name in generated[arch]:
@@ -81,6 +86,7 @@ def _read(reading: Reading, family: RuntimeFamily, folder: str, text: Text) -> R
         replaced=frozenset(replaced),
         configurations=configurations,
         defined=defined,
+        stopped=stopped,
     )
 
 

@@ -69,7 +69,8 @@ def read_versions(reading: Reading) -> Versions | None:
         text = reading.text(name)
         if text is not None:
             reads += _reads(text, tops)
-    return Versions(path=PATH, values=values, groups=groups, reads=tuple(reads))
+    has_tests = "tests/common.bash" in reading.files.names
+    return Versions(path=PATH, values=values, groups=groups, reads=tuple(reads), has_tests=has_tests)
 
 
 def _walk(

@@ -28,7 +28,11 @@ __all__ = ["FOLDER", "is_wanted", "read_matrices"]
 
 FOLDER: Final = ".github/workflows"
 _BUILD: Final = re.compile(rf"{re.escape(FOLDER)}/build-kata-static-tarball-([a-z0-9_]+)\.ya?ml")
-_MAKES: Final = re.compile(r"\bmake\b[^\n]*(?:KATA_ASSET|matrix\.asset)[^\n]*-tarball")
+_OLD_BUILD: Final = re.compile(r".*/(?:kata-deploy-push|kata-deploy-test|payload-after-push|release)(?:-([a-z0-9_]+))?\.ya?ml")
+"""Workflows that built for themselves until the spring of 2023, for amd64 when their name does not say."""
+_MAKES: Final = re.compile(
+    r"\bmake\b[^\n]*(?:KATA_ASSET|matrix\.asset)[^\n]*-tarball|kata-deploy-binaries-in-docker\.sh[^\n]*--build=[^\n]*KATA_ASSET"
+)
 _MAKES_NAMED: Final = re.compile(r"\bmake\b(?:[ \t]+[A-Z_]+=\S*)*[ \t]+([a-z0-9][a-z0-9-]*)-tarball\b")
 _KEYS: Final = ("asset", "vmm")
 _STAND_IN: Final = "fake-"
@@ -44,25 +48,22 @@ def is_wanted(name: str) -> bool:
 def read_matrices(reading: Reading) -> list[Matrix]:
     """Return the matrices of all workflows, in the order of their names."""
     found: list[Matrix] = []
-    built = False
-    for name in sorted(n for n in reading.files.names if is_wanted(n)):
+    names = sorted(n for n in reading.files.names if is_wanted(n))
+    pattern = _BUILD if any(_BUILD.fullmatch(name) for name in names) else _OLD_BUILD
+    for name in names:
         text = reading.text(name)
         if text is None:
             continue
-        build = _BUILD.fullmatch(name)
-        if build is not None:
-            built = True
-        if not re.search(r"\b(?:asset|vmm)\b", text.text) and build is None:
+        build = pattern.fullmatch(name)
+        if not re.search(r"\b(?:asset|vmm)\b", text.text) and (build is None or pattern is _OLD_BUILD):
             continue
-        found += _matrices(reading, text, build.group(1) if build else None)
-    if not built:
-        reading.not_understood(
-            Span(path=FOLDER), "no build-kata-static-tarball-<architecture>.yaml was found", code=codes.MISSING
-        )
+        found += _matrices(reading, text, (build.group(1) or "amd64") if build else None, strict=pattern is _BUILD)
+    if not any(matrix.builds for matrix in found):
+        reading.not_understood(Span(path=FOLDER), "no workflow that builds components was found", code=codes.MISSING)
     return found
 
 
-def _matrices(reading: Reading, text: Text, arch_name: str | None) -> Iterator[Matrix]:
+def _matrices(reading: Reading, text: Text, arch_name: str | None, *, strict: bool) -> Iterator[Matrix]:
     quiet = Report()
     document = parse_document(text.text.encode(), text.path, quiet)
     if document is None:
@@ -89,9 +90,9 @@ def _matrices(reading: Reading, text: Text, arch_name: str | None) -> Iterator[M
     if arch is None:
         return
     named = [text.item(match) for match in _MAKES_NAMED.finditer(text.text)]
-    if named:
+    if named and strict:
         yield Matrix(path=text.path, job="", key="asset", arch=arch, items=tuple(named), builds=True)
-    elif not seen:
+    elif not seen and strict:
         reading.not_understood(document.span(("jobs",), of_key=True), "expected jobs with a matrix of assets that they make")
 
 

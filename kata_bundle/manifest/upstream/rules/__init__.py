@@ -9,5 +9,16 @@ from kata_bundle.manifest.upstream.rules.registry import TREE_RULES, Problem, ru
 __all__ = ["TREE_RULES", "Problem", "run_tree_rules"]
 
 # Importing a module registers its rules.
-for _name in ("names", "arches", "configurations", "paths", "siblings", "components", "classes", "profiles", "versionfile"):
+for _name in (
+    "names",
+    "arches",
+    "configurations",
+    "paths",
+    "settings",
+    "siblings",
+    "components",
+    "classes",
+    "profiles",
+    "versionfile",
+):
     import_module(f"{__name__}.{_name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from kata_bundle.core.arch import Arch
 from kata_bundle.core.diagnostics import Severity, did_you_mean
 from kata_bundle.manifest.catalog import RuntimeFamily
 from kata_bundle.manifest.upstream.cells import arch_of
@@ -12,12 +13,14 @@ from kata_bundle.manifest.upstream.rules.registry import Problem, tree_rule
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kata_bundle.core.arch import Arch
-    from kata_bundle.manifest.upstream.facts import Allowlist, UpstreamTree
+    from kata_bundle.manifest.upstream.facts import Allowlist, Item, UpstreamTree
 
 __all__ = [
+    "cached_names",
     "cells_not_built",
     "deleted_artefacts",
+    "differing_pipelines",
+    "flagged_components",
     "local_builds",
     "make_targets",
     "mentioned_components",
@@ -214,6 +217,55 @@ def mentioned_components(tree: UpstreamTree) -> Iterator[Problem]:
             if item.name not in known:
                 message = f'"{item.name}" is in {listing.what}, but the script has no case for it'
                 yield Problem(span=item.span, message=message, hint=did_you_mean(item.name, known))
+
+
+@tree_rule("KB639", "a component cached under another name")
+def cached_names(tree: UpstreamTree) -> Iterator[Problem]:
+    """The function behind a component looks for a cached result under the name of another component.
+
+    It then takes the other component's files, or never finds its own. Name, target, tarball and cache entry have to be one.
+    """
+    build = tree.local_build
+    for component, item in ({} if build is None else build.cached).items():
+        if item.name != component:
+            message = f'the build of "{component}" looks in the cache for "{item.name}"'
+            yield Problem(span=item.span, message=message)
+
+
+@tree_rule("KB655", "a flag whose component is not built everywhere", severity=Severity.WARNING)
+def flagged_components(tree: UpstreamTree) -> Iterator[Problem]:
+    """The installer adds a component when a flag is set, on every architecture, but on one with shims no job builds it.
+
+    With the flag set, the installation fails there for want of a tarball.
+    """
+    if tree.installer is None:
+        return
+    with_cells = {arch_of(cell.arch) for cell in (tree.cells or {}).values()}
+    for item in tree.installer.flagged:
+        lacking = [arch for arch in Arch if arch in with_cells and tree.built_on(arch) and item.name not in tree.built_on(arch)]
+        if lacking and any(item.name in tree.built_on(arch) for arch in Arch):
+            message = f'the installer adds "{item.name}" on every architecture, but no job builds it on {", ".join(lacking)}'
+            yield Problem(span=item.span, message=message)
+
+
+@tree_rule("KB650", "two workflows that build differently", severity=Severity.WARNING)
+def differing_pipelines(tree: UpstreamTree) -> Iterator[Problem]:
+    """Two workflows build the components of one architecture, and one of them lacks a component.
+
+    What they publish differs. The finding stands at the workflow that lacks it. It is looked for only where workflows build for
+    themselves, as they did until the spring of 2023.
+    """
+    for arch in Arch:
+        by_path: dict[str, dict[str, Item]] = {}
+        for matrix in tree.matrices:
+            if matrix.builds and matrix.arch is arch:
+                by_path.setdefault(matrix.path, {}).update({item.name: item for item in matrix.items})
+        everything = {name for names in by_path.values() for name in names}
+        for names in by_path.values():
+            for name in sorted(everything - names.keys()):
+                other = next(p for p, having in by_path.items() if name in having)
+                message = f'"{name}" is not built on {arch} here, but in {other.rsplit("/", 1)[-1]}'
+                yield Problem(span=min(item.span for item in names.values()), message=message)
 
 
 @tree_rule("KB640", "a job that deletes what nobody made", severity=Severity.WARNING)

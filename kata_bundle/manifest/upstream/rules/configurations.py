@@ -55,7 +55,14 @@ def cells_without_configuration(tree: UpstreamTree) -> Iterator[Problem]:
     for entry in selectable(tree):
         family = tree.family(entry.shim)
         build = None if family is None else tree.runtimes.get(family)
-        if build is None or not build.generated.get(entry.arch):
+        if build is None:
+            continue
+        stop = build.stopped.get(entry.arch)
+        if stop is not None:
+            message = f'"{entry.shim}" on {entry.arch} has no configuration: {build.makefile} stops there ({stop.name})'
+            yield Problem(span=entry.span, message=message)
+            continue
+        if not build.generated.get(entry.arch):
             continue
         name = f"configuration-{entry.shim}.toml"
         if name in build.generated[entry.arch]:

@@ -189,9 +189,12 @@ def qemu_flavours(tree: UpstreamTree) -> Iterator[Problem]:
             continue
         seen.add((entry.shim, component))
         chosen = table.get(entry.shim)
-        if (chosen.name if chosen is not None else "qemu") != component:
-            span = chosen.span if chosen is not None else min(item.span for item in table.values()) if table else entry.span
-            used = chosen.name if chosen is not None else "qemu"
+        used = chosen.name if chosen is not None else tree.installer.qemu_default if tree.installer is not None else None
+        span = chosen.span if chosen is not None else min(item.span for item in table.values()) if table else entry.span
+        if used is None:
+            message = f'the installer leaves the QEMU of "{entry.shim}" as it is, though it brings "{name}" itself'
+            yield Problem(span=span, message=message)
+        elif used != component:
             message = f'the installer takes "{used}" for "{entry.shim}", but its configuration starts "{name}"'
             yield Problem(span=span, message=message)
 

@@ -50,7 +50,7 @@ def unread_versions(tree: UpstreamTree) -> Iterator[Problem]:
     description, and only the outermost one.
     """
     versions = tree.versions
-    if versions is None or not versions.reads:
+    if versions is None or not versions.reads or not versions.has_tests:
         return
     patterns = {read.key for read in versions.reads}
     reported: set[tuple[str, ...]] = set()
