@@ -12,6 +12,7 @@ from kata_bundle.core.errors import HostError
 from kata_bundle.core.relpath import RelPath
 from kata_bundle.node.cri.compose import cri_request, plan_cri
 from kata_bundle.node.cri.layouts import host_config_dir
+from kata_bundle.node.cri.model import CriPlan
 from kata_bundle.node.desired import Desired
 from kata_bundle.node.kata.generate import kata_configuration
 from kata_bundle.node.overlay import Overlay, OverlayFile
@@ -25,13 +26,15 @@ from kata_bundle.node.snapshotters.nydus import (
     after_files,
     host_edits,
     nydus_paths,
+    uninstall_calls,
 )
 from kata_bundle.node.source import select
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from kata_bundle.core.arch import Arch
+    from kata_bundle.core.fields import JsonValue
     from kata_bundle.node.config.model import NodeConfig
     from kata_bundle.node.config.resolve import Effective
     from kata_bundle.node.cri.model import UnitCall
@@ -83,12 +86,15 @@ def compose(
     *,
     runtime: Runtime | None,
     extras: Extras | None = None,
+    config_dir: str | None = None,
 ) -> Desired:
     """Return the install that ``effective`` asks for, from the components of ``source``.
 
-    With ``runtime`` ``None`` the container runtime's configuration is left alone. Shims without components on ``arch`` are left
-    out with a note. Raises :class:`UsageError` for a shim that the source has never heard of, :class:`HostError` for a custom
-    runtime without a base and for a snapshotter whose files are missing, and when the plan is made what the rooms raise.
+    With ``runtime`` ``None`` the container runtime's configuration is left alone. ``config_dir`` is where the runtime's own
+    directory is seen: in a pod it is mounted elsewhere than on the host, which is the default. Shims without components on
+    ``arch`` are left out with a note. Raises :class:`UsageError` for a shim that the source has never heard of,
+    :class:`HostError` for a custom runtime without a base and for a snapshotter whose files are missing, and when the plan is
+    made what the rooms raise.
     """
     extras = extras or Extras()
     config, notes = effective.config, [*effective.warnings]
@@ -114,9 +120,9 @@ def compose(
             files |= _nydus_files(config, runtime, extras)
         return replace(kata.overlay, files=files, notes=(*notes, *kata.notes))
 
-    def edits(host: HostView) -> Sequence[HostEdit]:
+    def planned(host: HostView) -> CriPlan:
         if runtime is None:
-            return ()
+            return CriPlan(edits=())
         if config.runtime_version is None:
             msg = f"the version of {runtime} is not known"
             hint = "set CONTAINER_RUNTIME_VERSION, or container_runtime_version in the file, such as containerd://2.1.9"
@@ -126,9 +132,14 @@ def compose(
             facts,
             runtime=runtime,
             version=config.runtime_version,
-            config_dir=host_config_dir(runtime),
+            config_dir=config_dir or host_config_dir(runtime),
         )
-        plan = plan_cri(host, request)
+        return plan_cri(host, request)
+
+    def edits(host: HostView) -> Sequence[HostEdit]:
+        if runtime is None:
+            return ()
+        plan = planned(host)
         unit = _nydus_unit(config, runtime, extras) if nydus else ()
         if plan.restart_unit is None:
             # The runtime picks changes up by itself: nothing has to be restarted for them.
@@ -136,9 +147,12 @@ def compose(
         return (*unit, *plan.edits)
 
     calls: list[UnitCall] = []
+    stopping: tuple[UnitCall, ...] = ()
+    stopped: tuple[UnitCall, ...] = ()
     if nydus:
         paths = nydus_paths(config.dest, config.suffix)
         calls += [*after_files(paths), *after_containerd(paths)]
+        stopping, stopped = uninstall_calls(paths, has_unit=True)
     program = None if runtime is None else "containerd" if runtime.is_containerd else "crio"
     restarts = {}
     if runtime is not None and program is not None and not runtime.is_k0s:
@@ -150,9 +164,16 @@ def compose(
         suffix=config.suffix,
         overlay=overlay,
         edits=edits,
-        services=tuple({"verb": call.verb, "unit": call.unit} for call in calls),
+        notes=lambda host: planned(host).warnings,
+        services=_plain(calls),
+        stopping=_plain(stopping),
+        stopped=_plain(stopped),
         restarts=restarts,
     )
+
+
+def _plain(calls: Iterable[UnitCall]) -> tuple[dict[str, JsonValue], ...]:
+    return tuple({"verb": call.verb, "unit": call.unit, **({"may_fail": True} if call.may_fail else {})} for call in calls)
 
 
 def _nydus_files(config: NodeConfig, runtime: Runtime, extras: Extras) -> dict[RelPath, OverlayFile]:

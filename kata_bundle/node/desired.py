@@ -27,6 +27,11 @@ def _no_overlay(payload: Payload) -> Overlay:
     return EMPTY_OVERLAY
 
 
+def _no_notes(host: HostView) -> Sequence[str]:
+    del host
+    return ()
+
+
 def _no_edits(host: HostView) -> Sequence[HostEdit]:
     del host
     return ()
@@ -44,6 +49,8 @@ class Desired:
     """Generated files, from the merged payload."""
     edits: Callable[[HostView], Sequence[HostEdit]] = _no_edits
     """Host edits, from the host as it would be without the edits of earlier installs."""
+    notes: Callable[[HostView], Sequence[str]] = _no_notes
+    """What people should know about the host edits, from the same view."""
     ours: frozenset[str] = frozenset()
     """Host files that another installer of this tree made: what is in them now is not put back when uninstalling."""
     services: tuple[Mapping[str, JsonValue], ...] = field(default=())
