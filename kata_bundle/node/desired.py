@@ -37,6 +37,11 @@ def _no_edits(host: HostView) -> Sequence[HostEdit]:
     return ()
 
 
+def _no_traces(host: HostView) -> Mapping[str, bytes | None]:
+    del host
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Desired:
     """One install as it shall be."""
@@ -53,6 +58,9 @@ class Desired:
     """What people should know about the host edits, from the same view."""
     ours: frozenset[str] = frozenset()
     """Host files that another installer of this tree made: what is in them now is not put back when uninstalling."""
+    traces: Callable[[HostView], Mapping[str, bytes | None]] = _no_traces
+    """When a tree is taken over that another installer wrote in place: the host files it made or edited, with the content they
+    had without it (``None``: there was none). What is not edited anew goes back to that."""
     services: tuple[Mapping[str, JsonValue], ...] = field(default=())
     """Unit calls after the host edits, made when something changed."""
     stopping: tuple[Mapping[str, JsonValue], ...] = field(default=())

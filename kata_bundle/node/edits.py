@@ -19,20 +19,21 @@ from kata_bundle.node.fileops import ChangeFile
 from kata_bundle.node.hostedit import EditKind, HostDirectory
 from kata_bundle.node.ops import MakeDirectory
 from kata_bundle.node.receipt import FileState, RecordedEdit
-from kata_bundle.node.state import created_by_others
+from kata_bundle.node.state import Neighbours, neighbours
 from kata_bundle.node.tomledit import copy_keys, remove_keys
 from kata_bundle.node.tomltext import TomlError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable, Mapping
 
     from kata_bundle.core.digest import Digest
     from kata_bundle.node.hostedit import HostEdit
     from kata_bundle.node.machine import Machine
     from kata_bundle.node.ops import Operation
 
-__all__ = ["EditPlan", "PristineHost", "plan_edits", "plan_restored_edits", "plan_reverts"]
+__all__ = ["EditPlan", "PristineHost", "before_adoption", "plan_edits", "plan_restored_edits", "plan_reverts"]
 
+_NOTHING: Mapping[str, bytes | None] = {}
 _UNITS = "/etc/systemd/"
 """Unit files belong to the first stage of a staged activation, all else to the second."""
 _Found = tuple[FileState, bytes]
@@ -47,8 +48,8 @@ class EditPlan:
     created: list[str] = field(default_factory=list)
     contents: dict[Digest, bytes] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    others_made: frozenset[str] = frozenset()
-    """Directories that the installs beside this one have made."""
+    others: Neighbours = field(default_factory=Neighbours)
+    """What the installs beside this one have made and edited."""
     late_from: int = 0
     """Index of the first operation on anything but a unit file: the second stage begins there."""
 
@@ -62,25 +63,25 @@ class EditPlan:
 class PristineHost:
     """The host as it would be without the edits in ``records``. A :class:`~kata_bundle.node.hostedit.HostView`."""
 
-    def __init__(self, machine: Machine, records: Iterable[RecordedEdit], ours: Collection[str] = ()) -> None:
+    def __init__(self, machine: Machine, records: Iterable[RecordedEdit], before: Mapping[str, bytes | None] = _NOTHING) -> None:
         self._machine = machine
         self._records = {record.path: record for record in records}
-        self._ours = frozenset(ours)
+        self._before = before
         self._view = HostDirectory(machine.site.root)
 
     def read(self, path: str) -> bytes | None:
         """Return the content that ``path`` would have, ``None`` for no such file."""
-        found = self._machine.host.load(path)
         record = self._records.get(path)
+        if record is None and path in self._before:
+            return self._before[path]
+        found = self._machine.host.load(path)
         if record is not None:
             found = _pristine(self._machine, record, found)
-        elif path in self._ours:
-            found = None
         return None if found is None else found[1]
 
     def names(self, path: str) -> tuple[str, ...]:
         """Return the names that directory ``path`` would have."""
-        changed = {p for p in (*self._records, *self._ours) if posixpath.dirname(p) == path}
+        changed = {p for p in (*self._records, *self._before) if posixpath.dirname(p) == path}
         names = {name for name in self._view.names(path) if posixpath.join(path, name) not in changed}
         names |= {posixpath.basename(p) for p in changed if self.read(p) is not None}
         return tuple(sorted(names))
@@ -90,14 +91,34 @@ class PristineHost:
         return self._view.is_directory(path)
 
 
+def before_adoption(machine: Machine, wanted: Iterable[HostEdit]) -> dict[str, bytes | None]:
+    """Return what the files of ``wanted`` would be if the installer whose tree is taken over had never edited them.
+
+    It left no receipt, but wrote the same files and keys: a file that is ours entirely was not there, of others our keys are
+    taken out.
+    """
+    before: dict[str, bytes | None] = {}
+    for edit in wanted:
+        found = machine.host.load(edit.path)
+        if edit.kind is EditKind.WHOLE:
+            before[edit.path] = None
+        elif found is not None:
+            before[edit.path] = _without_keys(edit.path, edit.keys, found[1])
+    return before
+
+
 def plan_edits(
-    machine: Machine, wanted: Iterable[HostEdit], records: Iterable[RecordedEdit], *, ours: Collection[str] = ()
+    machine: Machine,
+    wanted: Iterable[HostEdit],
+    records: Iterable[RecordedEdit],
+    *,
+    before: Mapping[str, bytes | None] = _NOTHING,
 ) -> EditPlan:
     """Return how to get from the edits in ``records`` to the ``wanted`` ones.
 
-    ``ours`` are files that an installer made of which we have no receipt: what is in them is not kept for later.
+    ``before`` is what files without a record count as having been, ``None`` for no file: see :func:`before_adoption`.
     """
-    plan, known = EditPlan(others_made=created_by_others(machine.site)), {record.path: record for record in records}
+    plan, known = EditPlan(others=neighbours(machine.site)), {record.path: record for record in records}
     in_order = list(wanted)
     if len({edit.path for edit in in_order}) != len(in_order):
         twice = next(edit.path for i, edit in enumerate(in_order) if edit.path in {other.path for other in in_order[:i]})
@@ -107,7 +128,7 @@ def plan_edits(
         plan.late_from = len(plan.operations)
         for edit in in_order:
             if edit.path.startswith(_UNITS) is not late:
-                _plan_edit(machine, plan, edit, known.pop(edit.path, None), edit.path in ours)
+                _plan_edit(machine, plan, edit, known.pop(edit.path, None), before)
     plan_reverts(machine, known.values(), plan)
     return plan
 
@@ -147,7 +168,7 @@ def plan_restored_edits(machine: Machine, wanted: Iterable[RecordedEdit], record
 
     Where somebody edited a file in between, only our keys are put back into it.
     """
-    plan, known = EditPlan(others_made=created_by_others(machine.site)), {record.path: record for record in records}
+    plan, known = EditPlan(others=neighbours(machine.site)), {record.path: record for record in records}
     for old in wanted:
         record = known.pop(old.path, None)
         found = machine.host.load(old.path)
@@ -167,17 +188,20 @@ def plan_restored_edits(machine: Machine, wanted: Iterable[RecordedEdit], record
     return plan
 
 
-def _plan_edit(machine: Machine, plan: EditPlan, edit: HostEdit, record: RecordedEdit | None, is_ours: bool) -> None:
+def _plan_edit(
+    machine: Machine, plan: EditPlan, edit: HostEdit, record: RecordedEdit | None, before: Mapping[str, bytes | None]
+) -> None:
     found = machine.host.load(edit.path)
     base = found if record is None else _pristine(machine, record, found)
-    if record is None and is_ours:
-        base = None
+    if record is None and found is not None and edit.path in before:
+        data = before[edit.path]
+        base = None if data is None else (replace(found[0], digest=digest_bytes(data)), data)
     if record is not None and edit.kind is EditKind.WHOLE and found is not None and found[0].digest != record.after:
         plan.notes.append(f"{edit.path} was edited since: it is ours and is written anew")
     after: _Found | None = None
     if edit.after is not None:
         after = _state_for(edit.after, edit.mode, found if edit.kind is EditKind.KEYS else None), edit.after
-        _make_parents(machine, plan, edit.path)
+        _make_parents(machine, plan, edit.path, adopted=edit.path in before)
     if after is None and base is None and found is None:
         return
     _change(plan, edit.path, found, after, loaded_by=edit.loaded_by, reason=edit.reason)
@@ -190,10 +214,22 @@ def _plan_edit(machine: Machine, plan: EditPlan, edit: HostEdit, record: Recorde
         mode=edit.mode if after is None else after[0].mode,
         loaded_by=edit.loaded_by,
         reason=edit.reason,
+        remainder=_remainder(plan, edit, base),
     )
     _record(plan, made, base)
     if after is not None:
         plan.contents[after[0].digest] = after[1]
+
+
+def _remainder(plan: EditPlan, edit: HostEdit, base: _Found | None) -> Digest | None:
+    """Return what will be left of the file if only installs of this tree wrote to it, ``None`` when somebody else did."""
+    if edit.kind is not EditKind.KEYS or edit.after is None:
+        return None
+    if base is None:
+        return digest_bytes(_without_keys(edit.path, edit.keys, edit.after))
+    theirs = [record for record in plan.others.edits if record.path == edit.path and record.remainder is not None]
+    rest = digest_bytes(_without_keys(edit.path, [key for record in theirs for key in record.keys], base[1]))
+    return rest if theirs and rest in {record.remainder for record in theirs} else None
 
 
 def _record(plan: EditPlan, record: RecordedEdit, base: _Found | None) -> None:
@@ -240,14 +276,18 @@ def _pristine(machine: Machine, record: RecordedEdit, found: _Found | None) -> _
     if found[0].digest == record.after:
         # The content goes back; permission bits that somebody changed since are theirs.
         return before and (before[0] if found[0].mode == record.mode else replace(before[0], mode=found[0].mode), before[1])
-    try:
-        rest = remove_keys(found[1], record.keys)
-    except TomlError as error:
-        msg = f"our keys cannot be taken out of {record.path}: {error}"
-        raise HostError(msg, hint=error.hint) from None
-    if not rest.strip() and record.before is None:
+    rest = _without_keys(record.path, record.keys, found[1])
+    if digest_bytes(rest) == record.remainder or (not rest.strip() and record.before is None):
         return None
     return replace(found[0], digest=digest_bytes(rest)), rest
+
+
+def _without_keys(path: str, keys: Iterable[str], text: bytes) -> bytes:
+    try:
+        return remove_keys(text, keys)
+    except TomlError as error:
+        msg = f"our keys cannot be taken out of {path}: {error}"
+        raise HostError(msg, hint=error.hint) from None
 
 
 def _with_keys(old: RecordedEdit, base: bytes, source: bytes) -> bytes:
@@ -265,15 +305,15 @@ def _state_for(data: bytes, mode: int, like: _Found | None) -> FileState:
     return FileState(digest=digest_bytes(data), mode=mode, uid=os.geteuid(), gid=os.getegid(), mtime_ns=0)
 
 
-def _make_parents(machine: Machine, plan: EditPlan, path: str) -> None:
+def _make_parents(machine: Machine, plan: EditPlan, path: str, *, adopted: bool = False) -> None:
     parent, missing, shared = posixpath.dirname(path), list[str](), list[str]()
     while parent not in {"", "/"} and parent not in plan.created:
         if f"{machine.site.dest}/".startswith(f"{parent}/"):
             break  # the install directory and its parents are there before anything else
         if not os.path.isdir(machine.site.at(parent, follow=True)):
             missing.append(parent)
-        elif parent in plan.others_made:
-            # Whoever goes last takes it away.
+        elif parent in plan.others.created or (adopted and parent.startswith(machine.site.dest + "/")):
+            # Whoever goes last takes it away; what an adopted tree's installer made in its directory is ours now.
             shared.append(parent)
         parent = posixpath.dirname(parent)
     plan.created += reversed(shared)

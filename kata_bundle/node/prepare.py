@@ -15,7 +15,7 @@ from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.relpath import RelPath
 from kata_bundle.core.tree import File, Tree
 from kata_bundle.node.adopt import GENERATION, InPlaceTree, find_in_place, plan_adoption
-from kata_bundle.node.edits import PristineHost, plan_edits
+from kata_bundle.node.edits import PristineHost, before_adoption, plan_edits
 from kata_bundle.node.journal import Action
 from kata_bundle.node.overlay import OverlayFile, TreeEditor, with_overlay
 from kata_bundle.node.payload import Contents, LayerSet, known_layers, merge_layers
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from kata_bundle.node.machine import Machine
     from kata_bundle.node.ops import Operation
     from kata_bundle.node.payload import MergedPayload
+    from kata_bundle.node.receipt import RecordedEdit
     from kata_bundle.node.source import LayerRef
     from kata_bundle.node.state import NodeState
     from kata_bundle.node.verify import Inspection
@@ -160,7 +161,7 @@ def prepare(work: Work, trees: Mapping[str, Tree], *, gap: bool = False) -> Prep
     )
     target = state.active if is_same and state.active is not None else state.next_number
     records = () if old is None else old.edits
-    edits = plan_edits(machine, desired.edits(PristineHost(machine, records, desired.ours)), records, ours=desired.ours)
+    edits = _plan_edits(work, records)
     names = {path.split("/", 1)[0] for path in (*tree.entries, *user_files)}
     operations = _plan_links(work, names, target, user_files, gap=gap)
     leaving = () if old is None else tuple(call for call in old.stopping if call not in desired.stopping)
@@ -223,6 +224,17 @@ def nothing(desired: Desired, state: NodeState) -> Plan:
         target=state.active,
         notes=("none of the selected shims has components for this architecture: nothing is installed",),
     )
+
+
+def _plan_edits(work: Work, records: tuple[RecordedEdit, ...]) -> EditPlan:
+    machine, desired = work.machine, work.desired
+    before: dict[str, bytes | None] = dict.fromkeys(desired.ours)
+    if work.in_place is not None:
+        before |= before_adoption(machine, desired.edits(PristineHost(machine, records, before)))
+    host = PristineHost(machine, records, before)
+    plan = plan_edits(machine, desired.edits(host), records, before=before)
+    plan.notes[:0] = desired.notes(host)
+    return plan
 
 
 def _plan_links(work: Work, names: set[str], target: int, user_files: Mapping[RelPath, Digest], *, gap: bool) -> list[Operation]:

@@ -134,6 +134,8 @@ class RecordedEdit:
     mode: int
     loaded_by: str | None
     reason: str
+    remainder: Digest | None = None
+    """What is left of the file when only installs of this tree ever wrote to it and ours was the last: then it goes."""
 
     def to_dict(self) -> dict[str, JsonValue]:
         """Return the JSON form."""
@@ -146,6 +148,7 @@ class RecordedEdit:
             "mode": self.mode,
             "loaded_by": self.loaded_by,
             "reason": self.reason,
+            "remainder": self.remainder,
         }
 
     @classmethod
@@ -160,6 +163,7 @@ class RecordedEdit:
             mode=mode_of(fields, "mode"),
             loaded_by=fields.optional_text("loaded_by"),
             reason=fields.text("reason"),
+            remainder=fields.optional_digest("remainder"),
         )
         fields.done()
         return edit

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kata_bundle.core import canonical
-from kata_bundle.core.errors import HostError, InstallError, IntegrityError
+from kata_bundle.core.errors import BundleError, HostError, InstallError, IntegrityError
 from kata_bundle.core.fields import Fields
 from kata_bundle.node.receipt import Receipt, load_receipt
 from kata_bundle.node.site import STATE, Site
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from kata_bundle.core.fsops import FileOps
+    from kata_bundle.node.receipt import RecordedEdit
 
 __all__ = [
+    "Neighbours",
     "NodeState",
-    "created_by_others",
     "ensure_state",
     "find_parting",
     "load_state",
+    "neighbours",
     "other_sites",
     "parting_folder",
     "read_origin",
@@ -107,7 +109,7 @@ def ensure_state(site: Site, files: FileOps, *, own_dest: bool = False) -> tuple
     made = [site.dest] if own_dest else []
     made += ["/" + os.path.relpath(path, site.root) for path in reversed(missing)]
     # Parents that another install made are ours too as long as we need them: whoever goes last takes them away.
-    shared = {path for path in created_by_others(site) if f"{site.dest}/".startswith(f"{path}/")}
+    shared = {path for path in neighbours(site).created if f"{site.dest}/".startswith(f"{path}/")}
     created = tuple(sorted({*made, *shared}))
     final = missing[-1] if missing else site.state
     start = _beside(final, _UNFINISHED)
@@ -185,15 +187,25 @@ def other_sites(site: Site) -> tuple[Site, ...]:
     return tuple(other for other in others if os.path.isdir(other.state))
 
 
-def created_by_others(site: Site) -> frozenset[str]:
-    """Return the directories that the installs beside ``site`` have made. An install that cannot be read is left out."""
-    found: set[str] = set()
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Neighbours:
+    """The installs beside one: the directories that they have made, and the host edits that they have."""
+
+    created: frozenset[str] = frozenset()
+    edits: tuple[RecordedEdit, ...] = ()
+
+
+def neighbours(site: Site) -> Neighbours:
+    """Return what is recorded of the installs beside ``site``. An install that cannot be read is left out."""
+    created: set[str] = set()
+    edits: list[RecordedEdit] = []
     for other in other_sites(site):
-        with contextlib.suppress(IntegrityError, OSError):
-            found |= {*read_origin(other.origin)}
-            for number in other.numbers(other.receipts, ".json"):
-                found |= {*load_receipt(other.receipt(number)).created}
-    return frozenset(found)
+        with contextlib.suppress(BundleError, OSError):
+            created |= {*read_origin(other.origin)}
+            state = load_state(other)
+            created |= {path for receipt in state.receipts.values() for path in receipt.created}
+            edits += () if state.latest is None else state.latest.edits
+    return Neighbours(created=frozenset(created), edits=tuple(edits))
 
 
 def _ancestors(site: Site) -> Iterator[str]:

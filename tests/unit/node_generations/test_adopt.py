@@ -14,7 +14,7 @@ from kata_bundle.node.rollback import rollback
 from kata_bundle.node.state import load_state
 from kata_bundle.node.uninstall import uninstall
 from kata_bundle.node.verify import verify
-from tests.fixtures.faults import lookups, overlay
+from tests.fixtures.faults import MAIN, edits, host_files, lookups, overlay
 from tests.fixtures.node import CONFIG, snapshot
 
 
@@ -78,6 +78,21 @@ def test_a_rollback_goes_back_to_the_old_tree(world, v1, put, in_place):
     after.pop(f"{CONFIG}/runtimes/qemu/config.d/20-debug.toml")
     assert after == before
     assert verify(world.machine(), done.receipt).is_clean
+
+
+def test_what_the_other_installer_edited_counts_as_ours(world, v1, v2, put, in_place):
+    host_files(world.root)
+    before = snapshot(world.root / "etc")
+    main = world.root / MAIN[1:]
+    main.write_text('imports = ["/opt/kata/containerd/config.d/kata-deploy.toml"]\n' + main.read_text())
+    put(v1, "qemu", edits=edits("1"))
+    done = put(v1, "qemu", edits=edits("1"))
+    assert done.plan.changes_nothing
+    assert verify(world.machine(), done.receipt).is_clean
+    put(v2, "qemu", edits=edits("2"))
+    uninstall(world.machine())
+    assert snapshot(world.root / "etc") == before
+    assert sorted(os.listdir(in_place)) == ["mine"]
 
 
 def test_uninstalling_removes_the_old_tree_too_and_keeps_what_is_somebody_elses(world, v1, put, in_place):
