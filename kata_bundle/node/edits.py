@@ -113,10 +113,12 @@ def plan_edits(
     records: Iterable[RecordedEdit],
     *,
     before: Mapping[str, bytes | None] = _NOTHING,
+    traces: Mapping[str, bytes | None] = _NOTHING,
 ) -> EditPlan:
     """Return how to get from the edits in ``records`` to the ``wanted`` ones.
 
-    ``before`` is what files without a record count as having been, ``None`` for no file: see :func:`before_adoption`.
+    ``before`` is what files without a record count as having been, ``None`` for no file: see :func:`before_adoption`. ``traces``
+    are files that get such a content unless they are edited anew.
     """
     plan, known = EditPlan(others=neighbours(machine.site)), {record.path: record for record in records}
     in_order = list(wanted)
@@ -129,6 +131,11 @@ def plan_edits(
         for edit in in_order:
             if edit.path.startswith(_UNITS) is not late:
                 _plan_edit(machine, plan, edit, known.pop(edit.path, None), before)
+    for path, data in traces.items():
+        found = machine.host.load(path)
+        if path not in {edit.path for edit in in_order} and found is not None:
+            after = None if data is None else (replace(found[0], digest=digest_bytes(data)), data)
+            _change(plan, path, found, after, loaded_by=None, reason="left by the installer whose tree is taken over")
     plan_reverts(machine, known.values(), plan)
     return plan
 

@@ -229,10 +229,13 @@ def nothing(desired: Desired, state: NodeState) -> Plan:
 def _plan_edits(work: Work, records: tuple[RecordedEdit, ...]) -> EditPlan:
     machine, desired = work.machine, work.desired
     before: dict[str, bytes | None] = dict.fromkeys(desired.ours)
+    traces: dict[str, bytes | None] = {}
     if work.in_place is not None:
-        before |= before_adoption(machine, desired.edits(PristineHost(machine, records, before)))
+        view = PristineHost(machine, records, before)
+        traces = dict(desired.traces(view))
+        before |= before_adoption(machine, desired.edits(view)) | traces
     host = PristineHost(machine, records, before)
-    plan = plan_edits(machine, desired.edits(host), records, before=before)
+    plan = plan_edits(machine, desired.edits(host), records, before=before, traces=traces)
     plan.notes[:0] = desired.notes(host)
     return plan
 

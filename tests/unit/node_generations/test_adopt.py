@@ -95,6 +95,16 @@ def test_what_the_other_installer_edited_counts_as_ours(world, v1, v2, put, in_p
     assert sorted(os.listdir(in_place)) == ["mine"]
 
 
+def test_what_the_other_installer_left_elsewhere_goes(world, v1, put, in_place):
+    host_files(world.root)
+    stale = world.root / "etc/containerd/stale.toml"
+    stale.write_text("theirs")
+    put(v1, "qemu", edits=edits("1"), traces=lambda view: {"/etc/containerd/stale.toml": None, "/etc/none": None})
+    assert not stale.exists()
+    uninstall(world.machine())
+    assert not stale.exists()
+
+
 def test_uninstalling_removes_the_old_tree_too_and_keeps_what_is_somebody_elses(world, v1, put, in_place):
     put(v1, "qemu")
     uninstall(world.machine())
