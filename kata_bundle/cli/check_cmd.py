@@ -43,9 +43,10 @@ def command(app: App, form: str | None, code: str | None, upstream: UpstreamChoi
         return
     from kata_bundle.cli.render import findings_text, plural
     from kata_bundle.core.errors import FindingsError
+    from kata_bundle.core.resources import shipped
     from kata_bundle.manifest.load import load_manifests
 
-    loaded = load_manifests(Path(app.manifests) if app.manifests else None)
+    loaded = load_manifests(Path(app.manifests) if app.manifests else None, build_rules=shipped("buildrules"))
     report = loaded.report
     if app.json or form == "json":
         app.json = True
@@ -74,16 +75,14 @@ def _summary(loaded: Loaded) -> str:
     from kata_bundle.cli.render import plural
 
     found = [plural(loaded.report.warnings, "warning")] if loaded.report.warnings else ["no findings"]
-    if len(loaded.accepted):
-        found.append(f"{len(loaded.accepted)} accepted")
-    catalog = loaded.catalog
-    if catalog is None:  # pragma: no cover - without errors there is a catalog
-        return ", ".join(found)
+    if loaded.accepted_findings:
+        found.append(f"{len(loaded.accepted_findings)} accepted")
+    manifests = loaded.manifests
     counts = (
         plural(loaded.documents, "document"),
-        plural(len(catalog.shims), "shim"),
-        plural(len(catalog.components), "component"),
-        plural(len(catalog.component_map.cells()), "cell"),
+        plural(len(manifests.shims.model.shims), "shim"),
+        plural(len(manifests.components.model.components), "component"),
+        plural(len(manifests.cells()), "cell"),
     )
     return f"{', '.join(counts)}: {', '.join(found)}"
 

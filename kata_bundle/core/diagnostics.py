@@ -49,9 +49,11 @@ class Finding:
     message: str
     severity: Severity = Severity.ERROR
     hint: str | None = None
+    related: tuple[Span, ...] = ()
+    """Other places that the finding is about: where the two sides of a contradiction stand apart."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form: code, severity, message, hint, path, line, column, key."""
+        """Return the JSON form: code, severity, message, hint, path, line, column, key, related places."""
         return {
             "code": self.code,
             "severity": self.severity.value,
@@ -61,6 +63,7 @@ class Finding:
             "line": self.span.line,
             "column": self.span.column,
             "key": self.span.key,
+            "related": [{"path": span.path, "line": span.line, "column": span.column, "key": span.key} for span in self.related],
         }
 
 
@@ -99,7 +102,7 @@ class Report:
         return lines[span.line - 1].rstrip("\r") if span.line <= len(lines) else None
 
     def __iter__(self) -> Iterator[Finding]:
-        return iter(sorted(self._findings, key=lambda f: (f.span, f.code, f.message)))
+        return iter(sorted(self._findings, key=lambda f: (f.span, f.code, f.message, f.related)))
 
     def __len__(self) -> int:
         return len(self._findings)

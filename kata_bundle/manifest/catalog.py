@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from kata_bundle.core.componentmap import tarball_name
+from kata_bundle.manifest.layers import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,9 +38,6 @@ __all__ = [
     "ShimStatus",
     "Tee",
 ]
-
-PREFIX = "/opt/kata"
-"""Where components are installed unless an operator says otherwise; configuration files name paths below it."""
 
 
 class RuntimeFamily(StrEnum):

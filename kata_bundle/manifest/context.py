@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from pydantic import BaseModel
-
+from kata_bundle.core.arch import Arch
 from kata_bundle.manifest.document import Document
-from kata_bundle.manifest.layers import component_values, config_values
+from kata_bundle.manifest.layers import chart_values, component_outputs, component_values, config_values
 from kata_bundle.manifest.positions import Places
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kata_bundle.core.arch import Arch
+    from pydantic import BaseModel
+
     from kata_bundle.manifest.layers import Layered
     from kata_bundle.manifest.models import (
         ArchDocument,
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
         ComponentsDocument,
         RuntimeClassesDocument,
         ShimsDocument,
+        UpstreamDocument,
     )
 
-__all__ = ["Checked", "Manifests", "Unavailable"]
+__all__ = ["Cell", "Checked", "Manifests", "Outputs", "Unavailable"]
 
-M_co = TypeVar("M_co", bound=BaseModel, covariant=True)
+M_co = TypeVar("M_co", bound="BaseModel", covariant=True)
 T = TypeVar("T")
 
 
@@ -46,6 +47,27 @@ class Checked(Generic[M_co]):
     model: M_co
 
 
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A row of the component map for an active shim."""
+
+    shim: str
+    arch: Arch
+    components: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What configurations may name of a component, below the prefix: files, and folders with their closing slash."""
+
+    files: frozenset[str]
+    folders: tuple[str, ...]
+
+    def provide(self, path: str) -> bool:
+        """Return whether ``path`` is one of them or lies in one of them."""
+        return path in self.files or (bool(self.folders) and f"{path}/".startswith(self.folders))
+
+
 @dataclass(kw_only=True, slots=True)
 class Manifests:
     """All documents of a folder. ``folder`` is its name in findings, ``arches`` has the readable architecture documents."""
@@ -58,6 +80,12 @@ class Manifests:
     shims_or_none: Checked[ShimsDocument] | None
     components_or_none: Checked[ComponentsDocument] | None
     classes_or_none: Checked[RuntimeClassesDocument] | None
+    upstream_or_none: Checked[UpstreamDocument] | None
+    build_rules_or_none: Mapping[str, Document] | None = None
+    """By component; ``None`` when nobody asked for them."""
+    _cells: tuple[Cell, ...] | None = None
+    _outputs: dict[tuple[str, Arch], Outputs] = field(default_factory=dict)
+    _charts: dict[str, Layered] = field(default_factory=dict)
     _configs: dict[tuple[str, Arch], Layered] = field(default_factory=dict)
     _facts: dict[str, Layered] = field(default_factory=dict)
 
@@ -81,9 +109,55 @@ class Manifests:
         """runtimeclasses.toml."""
         return _available(self.classes_or_none)
 
+    @property
+    def upstream(self) -> Checked[UpstreamDocument]:
+        """upstream.toml."""
+        return _available(self.upstream_or_none)
+
+    @property
+    def build_rules(self) -> Mapping[str, Document]:
+        """The documents of build rules that could be read, by component."""
+        return _available(self.build_rules_or_none)
+
+    def cells(self) -> tuple[Cell, ...]:
+        """Return the rows of active shims, in the documents' order; components that do not exist are left out."""
+        if self._cells is None:
+            shims, components = self.shims.model.shims, self.components.model.components
+            self._cells = tuple(
+                Cell(name, Arch(arch), tuple(c for c in names if c in components))
+                for name, row in self.component_map.model.shims.items()
+                if name in shims and shims[name].status == "active" and self._has_bases(name)
+                for arch, names in row.items()
+            )
+        return self._cells
+
+    def _has_bases(self, shim: str) -> bool:
+        entry = self.shims.model.shims[shim]
+        return entry.family in self.shims.model.families and entry.hypervisor in self.shims.model.hypervisors
+
+    def outputs(self, component: str, arch: Arch) -> Outputs:
+        """Return what configurations may name of a component on an architecture; nothing where it is not built."""
+        found = self._outputs.get((component, arch))
+        if found is None:
+            values = self.facts(component).values
+            family = values.get("configurations")
+            paths: tuple[str, ...] = ()
+            if arch in (values.get("arches") or ()) and (family is None or family in self.shims.model.families):
+                paths = component_outputs(self.shims.model, values, arch)
+            folders = tuple(path for path in paths if path.endswith("/"))
+            found = self._outputs[component, arch] = Outputs(frozenset(paths) - frozenset(folders), folders)
+        return found
+
+    def chart(self, shim: str) -> Layered:
+        """Return the combined chart values of a shim, with their origins."""
+        found = self._charts.get(shim)
+        if found is None:
+            found = self._charts[shim] = chart_values(self.shims.model, shim)
+        return found
+
     def documents(self) -> tuple[Document, ...]:
         """Return every document that could be read."""
-        found = (self.map_or_none, self.shims_or_none, self.components_or_none, self.classes_or_none)
+        found = (self.map_or_none, self.shims_or_none, self.components_or_none, self.classes_or_none, self.upstream_or_none)
         return (
             *(entry.document for entry in found if entry is not None),
             *(entry.document for entry in self.arches.values()),

@@ -8,44 +8,53 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kata_bundle.core.diagnostics import Finding, Report, did_you_mean
+from kata_bundle.core.diagnostics import Finding, did_you_mean
 from kata_bundle.manifest.rules.reading import IGNORE_REFUSED, IGNORE_UNUSED
 from kata_bundle.manifest.rules.registry import REGISTRY
 
 if TYPE_CHECKING:
+    from kata_bundle.core.diagnostics import Report
     from kata_bundle.manifest.context import Checked
     from kata_bundle.manifest.models import IgnoreEntry, IgnoresDocument
+    from kata_bundle.manifest.rules.registry import Found
 
 __all__ = ["FILE_NAME", "apply_ignores"]
 
 FILE_NAME = "ignores.toml"
 
 
-def apply_ignores(report: Report, ignores: Checked[IgnoresDocument], folder: str, *, complete: bool) -> Report:
-    """Take the accepted findings out of ``report`` and return them.
+def apply_ignores(
+    found: list[Found], ignores: Checked[IgnoresDocument], folder: str, report: Report, *, ran: frozenset[str]
+) -> tuple[list[Found], list[Found]]:
+    """Return what of ``found`` is not accepted, and what is; a wrong or superfluous ignore goes into ``report``.
 
-    ``complete`` says that every rule ran; only then is an ignore without a finding one too many.
+    ``ran`` has the codes of the rules that could run; only for those is an ignore without a finding one too many.
     """
-    accepted = Report()
+    accepted: dict[int, Found] = {}
+    by_code: dict[str, list[tuple[int, Found]]] = {}
+    for number, item in enumerate(found):
+        by_code.setdefault(item.rule.code, []).append((number, item))
     for i, entry in enumerate(ignores.model.ignore):
         where = ("ignore", i)
         known = REGISTRY.get(entry.code)
         if known is None or not known.acceptable:
             message = f'"{entry.code}" is not a finding that can be accepted'
-            acceptable = [rule.code for rule in REGISTRY.values() if rule.acceptable]
-            hint = f"acceptable: {', '.join(acceptable)}" if known else did_you_mean(entry.code, REGISTRY)
+            hint = "no catalog can be made with it: repair it" if known else did_you_mean(entry.code, REGISTRY)
             span = ignores.document.span((*where, "code"))
             report.add(Finding(span=span, code=IGNORE_REFUSED, message=message, hint=hint))
             continue
-        matching = [finding for finding in report if _matches(entry, finding, folder)]
-        for finding in matching:
-            report.remove(finding)
-            accepted.add(finding)
-        if not matching and complete:
-            message = f'no finding {entry.code} about "{entry.about}" in {entry.path}'
+        matching = {number: item for number, item in by_code.get(entry.code, ()) if _matches(entry, item, folder)}
+        if not matching.keys() - accepted.keys() and entry.code in ran:
+            about = f'"{entry.about}"' + (f' and "{entry.also_about}"' if entry.also_about else "")
+            message = f"no {'other ' if matching else ''}finding {entry.code} about {about} in {entry.path}"
             report.add(Finding(span=ignores.document.span(where), code=IGNORE_UNUSED, message=message))
-    return accepted
+        accepted |= matching
+    return [item for number, item in enumerate(found) if number not in accepted], list(accepted.values())
 
 
-def _matches(entry: IgnoreEntry, finding: Finding, folder: str) -> bool:
-    return finding.code == entry.code and finding.span.path == f"{folder}/{entry.path}" and f'"{entry.about}"' in finding.message
+def _matches(entry: IgnoreEntry, item: Found, folder: str) -> bool:
+    names = (entry.about,) if entry.also_about is None else (entry.about, entry.also_about)
+    # A build rule is no document of the folder: its path is told from the folder of the build rules' parent.
+    path = item.problem.document.path
+    in_place = path == f"{folder}/{entry.path}" or (entry.path.startswith("buildrules/") and path.endswith(entry.path))
+    return in_place and all(f'"{name}"' in item.problem.message for name in names)

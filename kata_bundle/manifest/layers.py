@@ -9,10 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kata_bundle.manifest.catalog import PREFIX
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from kata_bundle.core.arch import Arch
     from kata_bundle.manifest.models import (
@@ -24,9 +22,22 @@ if TYPE_CHECKING:
     )
     from kata_bundle.manifest.positions import KeyPath
 
-__all__ = ["Layered", "absolute", "chart_values", "component_values", "config_values", "expand_names"]
+__all__ = [
+    "FILE_KEYS",
+    "PREFIX",
+    "Layered",
+    "absolute",
+    "chart_values",
+    "component_outputs",
+    "component_values",
+    "config_values",
+    "expand_names",
+]
 
-_FILE_KEYS = (
+PREFIX = "/opt/kata"
+"""Where components are installed unless an operator says otherwise; configuration files name paths below it."""
+
+FILE_KEYS = (
     "hypervisor_path",
     "kernel",
     "image",
@@ -83,7 +94,7 @@ def config_values(document: ShimsDocument, name: str, arch: Arch) -> Layered:
     result = Layered()
     path = _hypervisor_path(document, shim, arch)
     if path is not None:
-        result.put("hypervisor_path", path, ("shims", name, "hypervisor"))
+        result.put("hypervisor_path", path, ("shims", name, "qemu_artifact" if shim.qemu_artifact else "hypervisor"))
     for layer, where in _config_layers(document, name, shim):
         steps: list[tuple[Any, KeyPath]] = [(layer, where)]
         if arch.value in layer.on:
@@ -93,7 +104,7 @@ def config_values(document: ShimsDocument, name: str, arch: Arch) -> Layered:
             for key in values.unset:
                 result.values.pop(key, None)
                 result.origin.pop(key, None)
-    for key in _FILE_KEYS:
+    for key in FILE_KEYS:
         if key in result.values:
             result.values[key] = absolute(result.values[key])
     if "guest_extension_images" in result.values:
@@ -152,3 +163,20 @@ def expand_names(document: ComponentsDocument, items: list[str], depth: int = 0)
         named = document.lists.get(item[1:]) if item.startswith("@") else None
         result += [item] if named is None or depth >= 8 else expand_names(document, named, depth + 1)
     return result
+
+
+def component_outputs(shims: ShimsDocument, values: Mapping[str, Any], arch: Arch) -> tuple[str, ...]:
+    """Return what configurations may name of a component with these layered ``values`` on ``arch``, below the prefix."""
+    found = [path.replace("{emulator}", arch.emulator) for path in values["paths"]]
+    found += (values.get("paths_on") or {}).get(arch.value, [])
+    if values.get("measured") and values.get("variant") and arch.value not in (values.get("not_measured_on") or ()):
+        found.append(f"share/kata-containers/root_hash_{values['variant']}.txt")
+    family = values.get("configurations")
+    if family:
+        directory = shims.families[family].config_directory
+        found += [
+            f"{directory}/configuration-{name}.toml"
+            for name, shim in sorted(shims.shims.items())
+            if shim.family == family and arch.value in shim.configured_on
+        ]
+    return tuple(found)

@@ -27,6 +27,7 @@ __all__ = [
     "RuntimeClassesDocument",
     "ShimEntry",
     "ShimsDocument",
+    "UpstreamDocument",
 ]
 
 PATTERNS: dict[str, str] = {}
@@ -55,6 +56,8 @@ Cpu: TypeAlias = Annotated[str, _text(r"^([1-9][0-9]{0,5}m|[0-9]{1,3}(\.[0-9]{1,
 LabelName: TypeAlias = Annotated[
     str, _text(r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "a Kubernetes label or resource name")
 ]
+ValuesFile: TypeAlias = Annotated[str, _text(r"^[a-z0-9-]+\.values\.yaml$", "the name of a values file")]
+Reason: TypeAlias = Annotated[str, Field(min_length=10)]
 Code: TypeAlias = Annotated[str, _text(r"^KB[0-9]{3}$", "a finding's code such as KB204")]
 
 ArchName = Literal["x86_64", "aarch64", "s390x", "ppc64le"]
@@ -131,7 +134,7 @@ class ChartLayer(_Strict):
     """What the chart's values say about a shim."""
 
     enabled: Literal["follow-disableAll", "always", "never"] | None = None
-    snapshotter: Annotated[str, _text(r"^[a-z0-9-]*$", "a snapshotter's name, or nothing")] | None = None
+    snapshotter: Literal["", "nydus", "erofs", "devmapper", "overlayfs", "blockfile", "btrfs", "zfs", "native"] | None = None
     force_guest_pull: bool | None = None
     crio_guest_pull: bool | None = None
     allowed_hypervisor_annotations: list[Text] | None = None
@@ -174,7 +177,7 @@ class ShimEntry(_Strict):
     gpu: bool = False
     coco_dev: bool = False
     configured_on: list[ArchName] = []
-    profiles: list[Annotated[str, _text(r"^[a-z0-9-]+\.values\.yaml$", "the name of a values file")]] = []
+    profiles: list[ValuesFile] = []
     groups: list[Name] = []
     config: ConfigLayer = Field(default_factory=ConfigLayer)
     chart: ChartLayer = Field(default_factory=ChartLayer)
@@ -183,6 +186,7 @@ class ShimEntry(_Strict):
 class ShimsDocument(_Versioned):
     """shims.toml: hypervisor, runtime family, configuration and chart values of every shim."""
 
+    profiles: list[ValuesFile] = []
     config: ConfigLayer
     chart: ChartLayer
     families: dict[FamilyName, FamilyEntry]
@@ -194,14 +198,27 @@ class ShimsDocument(_Versioned):
 # ---- components.toml ---------------------------------------------------------------------------------------------------------
 
 
+KindName = Literal["shipped", "flag", "intermediate", "tool", "unused"]
+Method = Literal[
+    "source",
+    "source (release zip of sources)",
+    "release binary",
+    "oci-pull",
+    "osbuilder",
+    "genprotimg",
+    "copied script",
+]
+
+
 class ComponentLayer(_Strict):
     """Facts of a component, or of a group of them."""
 
-    kind: Literal["shipped", "flag", "intermediate", "tool", "unused"] | None = None
+    kind: KindName | None = None
     flag: Name | None = None
+    optional: Reason | None = None
     licence: Text | None = None
-    method: Text | None = None
-    method_on: dict[ArchName, Text] | None = None
+    method: Method | None = None
+    method_on: dict[ArchName, Method] | None = None
     features_on: dict[ArchName, list[Name]] | None = None
     guest: bool | None = None
     arches: list[ArchName] | None = None
@@ -314,6 +331,27 @@ class RuntimeClassesDocument(_Versioned):
     classes: dict[Name, ClassEntry]
 
 
+# ---- upstream.toml -----------------------------------------------------------------------------------------------------------
+
+
+class FlagEntry(_Strict):
+    """A flag of the installer that brings components in."""
+
+    arches: list[ArchName]
+
+
+class UpstreamDocument(_Versioned):
+    """upstream.toml: names that exist in upstream's tree."""
+
+    commit: Annotated[str, _text(r"^[0-9a-f]{40}$", "a commit's forty hexadecimal digits")]
+    date: datetime.date
+    folders: list[FilePath]
+    key_parts: list[Text]
+    jobs: dict[Name, list[KindName]]
+    flags: dict[Name, FlagEntry]
+    versions: dict[Annotated[str, _text(r"^[a-z][a-z0-9_.-]*$", "a key of versions.yaml")], list[Name]]
+
+
 # ---- arches/<arch>.toml and ignores.toml -------------------------------------------------------------------------------------
 
 
@@ -322,15 +360,17 @@ class ArchDocument(_Versioned):
 
     default_shim: Name
     default_shims: Annotated[list[Name], Field(min_length=1)]
+    left_out: dict[Name, Reason] = {}
 
 
 class IgnoreEntry(_Strict):
-    """One accepted finding: its code, the document, a text of its message, and why it is accepted."""
+    """One accepted finding: its code, the document, one or two names that its message has in quotes, and why it is accepted."""
 
     code: Code
     path: Text
     about: Text
-    reason: Annotated[str, Field(min_length=10)]
+    also_about: Text | None = None
+    reason: Reason
 
 
 class IgnoresDocument(_Versioned):

@@ -28,7 +28,7 @@ from kata_bundle.manifest.catalog import (
     ShimStatus,
     Tee,
 )
-from kata_bundle.manifest.layers import chart_values, component_values, config_values
+from kata_bundle.manifest.layers import chart_values, component_outputs, component_values, config_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         ShimsDocument,
     )
 
-__all__ = ["Documents", "component_outputs", "resolve_catalog"]
+__all__ = ["Documents", "resolve_catalog"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,29 +147,12 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def component_outputs(documents: Documents, values: Mapping[str, Any], arch: Arch) -> tuple[str, ...]:
-    """Return what configurations may name of a component with these layered ``values`` on ``arch``, below the prefix."""
-    found = [path.replace("{emulator}", arch.emulator) for path in values["paths"]]
-    found += (values.get("paths_on") or {}).get(arch.value, [])
-    if values.get("measured") and values.get("variant") and arch.value not in (values.get("not_measured_on") or ()):
-        found.append(f"share/kata-containers/root_hash_{values['variant']}.txt")
-    family = values.get("configurations")
-    if family:
-        directory = documents.shims.families[family].config_directory
-        found += [
-            f"{directory}/configuration-{name}.toml"
-            for name, shim in sorted(documents.shims.shims.items())
-            if shim.family == family and arch.value in shim.configured_on
-        ]
-    return tuple(found)
-
-
 def _component(documents: Documents, name: str) -> Component:
     values = component_values(documents.components, name).values
     arches = _arches(values["arches"])
     removal = values.get("removal_job")
     removal_on = values.get("removal_job_on") or {}
-    outputs = {arch: component_outputs(documents, values, arch) for arch in arches}
+    outputs = {arch: component_outputs(documents.shims, values, arch) for arch in arches}
     not_measured = values.get("not_measured_on") or ()
 
     def texts(key: str) -> tuple[str, ...]:

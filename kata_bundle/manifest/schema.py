@@ -27,6 +27,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "runtimeclasses": models.RuntimeClassesDocument,
     "shim-components": models.ComponentMapDocument,
     "shims": models.ShimsDocument,
+    "upstream": models.UpstreamDocument,
 }
 """Schema name to model."""
 

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import re
 import types
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
-
+from kata_bundle.core.arch import Arch
 from kata_bundle.core.diagnostics import Finding, did_you_mean
-from kata_bundle.manifest.models import PATTERNS
+from kata_bundle.manifest.shape import shaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pydantic import BaseModel
     from pydantic_core import ErrorDetails
 
     from kata_bundle.core.diagnostics import Report
@@ -42,11 +42,20 @@ _TYPES = {
     "date_type": "a date such as 2026-08-22",
 }
 
-M = TypeVar("M", bound=BaseModel)
 
+def validate(document: Document, schema: str, report: Report) -> Any:
+    """Return ``document`` as the model of ``schema`` describes it; ``None`` when it is none, with every reason in ``report``.
 
-def validate(document: Document, model: type[M], report: Report) -> M | None:
-    """Return ``document`` as ``model``; ``None`` when it is none, with every reason in ``report``."""
+    The models are imported only for a document that :func:`shaped` does not take.
+    """
+    found = shaped(schema, document.data)
+    if found is not None:
+        return found
+    from pydantic import ValidationError
+
+    from kata_bundle.manifest.schema import SCHEMAS
+
+    model = SCHEMAS[schema]
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
@@ -75,13 +84,22 @@ def _finding(document: Document, model: type[BaseModel], details: ErrorDetails) 
         allowed = _allowed(model, location)
         code = NOT_ALLOWED
         message = f"expected one of {', '.join(map(_quoted, allowed))}, found {_described(value)}"
-        hint = did_you_mean(value, [a for a in allowed if isinstance(a, str)]) if isinstance(value, str) else None
+        hint = _spelt_otherwise(value, [a for a in allowed if isinstance(a, str)]) if isinstance(value, str) else None
     elif kind == "string_pattern_mismatch":
+        from kata_bundle.manifest.models import PATTERNS
+
         pattern = details.get("ctx", {}).get("pattern", "")
         code, message = MALFORMED, f"expected {PATTERNS.get(pattern, f'a text like {pattern}')}, found {_described(value)}"
     else:
         code, message = MALFORMED, f"{_sentence(details['msg'])}, found {_described(value)}"
     return Finding(span=document.span(path, of_key=of_key), code=code, message=message, hint=hint)
+
+
+def _spelt_otherwise(value: str, allowed: list[str]) -> str | None:
+    for arch in Arch:
+        if value in {arch.go_name, arch.debian_name} and arch.value in allowed:
+            return f'manifests use uname\'s names: "{arch}"'
+    return did_you_mean(value, allowed)
 
 
 def _sentence(text: str) -> str:
@@ -110,6 +128,8 @@ def _described(value: object) -> str:
 
 def _step(annotation: Any, part: str | int) -> Iterable[Any]:
     """Yield the types that a value of type ``annotation`` has at ``part``."""
+    from pydantic import BaseModel
+
     for kind in _unwrapped(annotation):
         origin, arguments = get_origin(kind), get_args(kind)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -145,6 +165,8 @@ def _at(model: type[BaseModel], path: Iterable[str | int]) -> list[Any]:
 
 def _fields(model: type[BaseModel], path: KeyPath) -> list[str]:
     """Return the keys that the model knows at ``path``."""
+    from pydantic import BaseModel
+
     return [
         field.alias or name
         for kind in _at(model, path)

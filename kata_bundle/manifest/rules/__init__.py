@@ -9,5 +9,19 @@ from kata_bundle.manifest.rules.registry import REGISTRY, Problem, Rule, run_rul
 __all__ = ["REGISTRY", "Problem", "Rule", "run_rules"]
 
 # Importing a module registers its rules.
-for _name in ("reading", "names", "cells", "shims", "components", "classes", "defaults"):
+for _name in (
+    "reading",
+    "names",
+    "cells",
+    "shims",
+    "components",
+    "classes",
+    "defaults",
+    "configurations",
+    "closures",
+    "releases",
+    "overheads",
+    "siblings",
+    "upstreamnames",
+):
     import_module(f"{__name__}.{_name}")

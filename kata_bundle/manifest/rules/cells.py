@@ -41,8 +41,10 @@ def shims_without_rows(manifests: Manifests) -> Iterator[Problem]:
     rows = manifests.component_map.model.shims
     for name, shim in shims.model.shims.items():
         if shim.status == "active" and name not in rows:
-            message = f'shim "{name}" has no row in {manifests.component_map.document.path}'
-            yield Problem(document=shims.document, key=("shims", name), message=message, of_key=True)
+            message = f'shim "{name}" has no row in the component map'
+            related = ((shims.document, ("shims", name)),)
+            document = manifests.component_map.document
+            yield Problem(document=document, key=("shims",), message=message, of_key=True, related=related)
 
 
 @rule("KB212", "a row for an incomplete shim")

@@ -21,11 +21,12 @@ def shims_without_classes(manifests: Manifests) -> Iterator[Problem]:
     The chart renders no class for such a shim and says nothing, so that no pod can use it.
     """
     shims = manifests.shims
-    classes = manifests.runtime_classes.model.classes
+    document, classes = manifests.runtime_classes.document, manifests.runtime_classes.model.classes
     for name, shim in shims.model.shims.items():
         if shim.status == "active" and name not in classes:
-            message = f'shim "{name}" has no RuntimeClass in {manifests.runtime_classes.document.path}'
-            yield Problem(document=shims.document, key=("shims", name), message=message, of_key=True)
+            message = f'shim "{name}" has no RuntimeClass'
+            related = ((shims.document, ("shims", name)),)
+            yield Problem(document=document, key=("classes",), message=message, of_key=True, related=related)
 
 
 @rule("KB223", "a RuntimeClass of an alias")

@@ -45,6 +45,8 @@ def _shim_references(manifests: Manifests) -> Iterator[tuple[Document, KeyPath, 
         yield entry.document, ("default_shim",), entry.model.default_shim, False
         for i, name in enumerate(entry.model.default_shims):
             yield entry.document, ("default_shims", i), name, False
+        for name in entry.model.left_out:
+            yield entry.document, ("left_out", name), name, True
     if manifests.classes_or_none is not None:
         for name in manifests.classes_or_none.model.classes:
             yield manifests.classes_or_none.document, ("classes", name), name, True
@@ -106,6 +108,8 @@ def _shim_names(manifests: Manifests) -> Iterator[Iterator[Problem]]:
         yield _unless_known(document, (*where, "hypervisor"), shim.hypervisor, model.hypervisors, "hypervisor")
         for i, group in enumerate(shim.groups):
             yield _unless_known(document, (*where, "groups", i), group, model.groups, "group")
+        for i, profile in enumerate(shim.profiles):
+            yield _unless_known(document, (*where, "profiles", i), profile, model.profiles, "profile")
 
 
 def _component_names(manifests: Manifests) -> Iterator[Iterator[Problem]]:
@@ -218,6 +222,11 @@ def unused_definitions(manifests: Manifests) -> Iterator[Problem]:
         yield from _unless_used(document, "groups", model.groups, groups, "group")
         hypervisors = {shim.hypervisor for shim in model.shims.values()}
         yield from _unless_used(document, "hypervisors", model.hypervisors, hypervisors, "hypervisor")
+        profiles = {profile for shim in model.shims.values() for profile in shim.profiles}
+        for i, name in enumerate(model.profiles):
+            if name not in profiles:
+                message = f'profile "{name}" is defined and never used'
+                yield Problem(document=document, key=("profiles", i), message=message)
     if manifests.components_or_none is not None:
         document, facts = manifests.components.document, manifests.components.model
         groups = {group for component in facts.components.values() for group in component.groups}

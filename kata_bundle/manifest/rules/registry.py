@@ -16,11 +16,10 @@ from kata_bundle.manifest.context import Manifests, Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from kata_bundle.core.diagnostics import Report
     from kata_bundle.manifest.document import Document
     from kata_bundle.manifest.positions import KeyPath
 
-__all__ = ["REGISTRY", "Problem", "Rule", "declare", "rule", "run_rules"]
+__all__ = ["REGISTRY", "Found", "Problem", "Rule", "declare", "rule", "run_rules"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +31,8 @@ class Problem:
     message: str
     hint: str | None = None
     of_key: bool = False
+    related: tuple[tuple[Document, KeyPath], ...] = ()
+    """Other places that the sentence is about; one that stands in no document is left out."""
 
 
 class _Check(Protocol):
@@ -77,21 +78,36 @@ def rule(code: str, title: str, *, severity: Severity = Severity.ERROR, acceptab
     return decorate
 
 
-def run_rules(manifests: Manifests, report: Report) -> None:
-    """Run every rule on ``manifests`` and add what they find to ``report``."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A problem and the rule that found it. Its place is looked up only when somebody wants to see it."""
+
+    rule: Rule
+    problem: Problem
+
+    def finding(self) -> Finding:
+        """Return it as a finding, with its places."""
+        problem = self.problem
+        return Finding(
+            span=problem.document.span(problem.key, of_key=problem.of_key),
+            code=self.rule.code,
+            message=problem.message,
+            severity=self.rule.severity,
+            hint=problem.hint,
+            related=tuple(document.span(key, of_key=True) for document, key in problem.related),
+        )
+
+
+def run_rules(manifests: Manifests) -> tuple[list[Found], frozenset[str]]:
+    """Run every rule on ``manifests``; return what they find, and the codes of those that could run."""
+    found: list[Found] = []
+    ran = set()
     for entry in REGISTRY.values():
         if entry.check is None:
             continue
         try:
-            for problem in entry.check(manifests):
-                report.add(
-                    Finding(
-                        span=problem.document.span(problem.key, of_key=problem.of_key),
-                        code=entry.code,
-                        message=problem.message,
-                        severity=entry.severity,
-                        hint=problem.hint,
-                    )
-                )
+            found += [Found(entry, problem) for problem in entry.check(manifests)]
         except Unavailable:
             continue
+        ran.add(entry.code)
+    return found, frozenset(ran)

@@ -1,5 +1,6 @@
 """A copy of the shipped manifests to damage, and what is found in it."""
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +17,20 @@ class Folder:
     path: Path
 
     def edit(self, file, old, new, *, count=1):
-        """Replace ``old``, which has to be there, the first ``count`` times."""
+        """Replace ``old``, which has to be there, the first ``count`` times; without it, write or remove the file."""
         target = self.path / file
+        if old is None:
+            if new is None:
+                target.unlink()
+            else:
+                target.write_text(new, encoding="utf-8")
+            return
         text = target.read_text(encoding="utf-8")
         assert old in text, f"{old!r} is not in {file}"
         target.write_text(text.replace(old, new, count), encoding="utf-8")
 
     def load(self):
-        return load_manifests(self.path)
+        return load_manifests(self.path, build_rules=self.path.parent / "buildrules")
 
     def findings(self):
         """Return (code, file, source line without blanks around it, message) of every finding."""
@@ -31,7 +38,7 @@ class Folder:
         return [
             (
                 f.code,
-                str(Path(f.span.path).relative_to(self.path)),
+                os.path.relpath(f.span.path, self.path),
                 (report.source_line(f.span) or "").strip(),
                 f.message,
             )
@@ -43,4 +50,5 @@ class Folder:
 def folder(tmp_path):
     target = tmp_path / "manifests"
     shutil.copytree(SHIPPED, target)
+    shutil.copytree(SHIPPED.parent / "buildrules", tmp_path / "buildrules")
     return Folder(target)

@@ -73,6 +73,7 @@ def test_a_folder_that_is_not_there_gives_one_finding_a_document(tmp_path):
         ("KB101", "runtimeclasses.toml"),
         ("KB101", "shim-components.json"),
         ("KB101", "shims.toml"),
+        ("KB101", "upstream.toml"),
     ]
 
 

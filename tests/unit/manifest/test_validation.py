@@ -87,7 +87,7 @@ CASES = [
         '"ppc64el": ["shim-v2-go"]',
         '"ppc64el":',
         '"x86_64", "aarch64"',
-        'did you mean "ppc64le"?',
+        'manifests use uname\'s names: "ppc64le"',
     ),
     ("KB113", "shim-components.json", '"aarch64"', '"arm64"', '"arm64": [', 'found "arm64"', None),
     ("KB113", "components.toml", "version = 1", "version = 2", "version = 2", "expected one of 1, found 2", None),

@@ -1,0 +1,236 @@
+"""Rules about RuntimeClasses: overheads that are plausible, sufficient and the same in every copy; names and scheduling."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from kata_bundle.core.arch import Arch
+from kata_bundle.core.diagnostics import Severity
+from kata_bundle.manifest.rules.compare import deviants, groups
+from kata_bundle.manifest.rules.registry import Problem, rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kata_bundle.manifest.context import Manifests
+    from kata_bundle.manifest.models import ShimEntry
+
+__all__ = [
+    "class_names",
+    "default_class",
+    "diverging_overheads",
+    "old_overheads",
+    "plausible_overheads",
+    "same_scheduling",
+    "sufficient_overheads",
+]
+
+_FACTOR_KIB = {"Ki": 1, "Mi": 1 << 10, "Gi": 1 << 20}
+_LEAST_MIB, _MOST_MIB = 64, 64 << 10
+_LEAST_MILLI, _MOST_MILLI = 50, 8000
+_CLASS_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
+
+
+def _memory_kib(text: str) -> int:
+    return int(text[:-2]) * _FACTOR_KIB[text[-2:]]
+
+
+def _milli(text: str) -> int:
+    return int(text[:-1]) if text.endswith("m") else round(float(text) * 1000)
+
+
+@rule("KB250", "an implausible overhead", acceptable=True)
+def plausible_overheads(manifests: Manifests) -> Iterator[Problem]:
+    """An overhead is far from what any virtual machine costs: below 64 MiB or above 64 GiB, below 50m or above eight processors.
+
+    The scheduler believes it: pods are refused by every node, or put on nodes that cannot hold them. Most often a unit is wrong
+    (Mi, Gi, m).
+
+    Repair: correct the number or the unit.
+
+    False alarm: a guest larger than 64 GiB by default: accept it in ignores.toml.
+    """
+    document, model = manifests.runtime_classes.document, manifests.runtime_classes.model
+    for name, entry in model.classes.items():
+        memory, cpu = entry.overhead.memory, entry.overhead.cpu
+        if not _LEAST_MIB << 10 <= _memory_kib(memory) <= _MOST_MIB << 10:
+            message = f'the memory overhead of "{name}" is {memory}, expected {_LEAST_MIB}Mi to {_MOST_MIB >> 10}Gi'
+            yield Problem(document=document, key=("classes", name, "overhead", "memory"), message=message)
+        if not _LEAST_MILLI <= _milli(cpu) <= _MOST_MILLI:
+            message = f'the processor overhead of "{name}" is {cpu}, expected {_LEAST_MILLI}m to {_MOST_MILLI // 1000}'
+            yield Problem(document=document, key=("classes", name, "overhead", "cpu"), message=message)
+
+
+def _cost_group(shim: ShimEntry) -> tuple[object, ...]:
+    """Return what an overhead depends on: hypervisor, technology of the guest, GPU."""
+    protected = "memory encryption" if shim.tee in {"snp", "tdx"} else shim.tee
+    return shim.hypervisor, protected, shim.gpu, shim.coco_dev
+
+
+@rule("KB251", "copies of an overhead that differ", acceptable=True)
+def diverging_overheads(manifests: Manifests) -> Iterator[Problem]:
+    """Shims with the same hypervisor and the same kind of guest have different overheads.
+
+    The overhead pays for the hypervisor and the guest's own memory, which do not depend on the runtime family. The finding
+    stands at the entry that differs from most, or at the later of two.
+
+    Repair: measure, and give all of them the same value.
+
+    False alarm: a runtime whose own memory is known to differ that much: accept it in ignores.toml.
+    """
+    document, model = manifests.runtime_classes.document, manifests.runtime_classes.model
+    shims = manifests.shims.model.shims
+    known = [name for name in model.classes if name in shims and shims[name].status != "alias"]
+    for members in groups((_cost_group(shims[name]), name) for name in known):
+        for key, amount in (("memory", _memory_kib), ("cpu", _milli)):
+            values = [(name, amount(getattr(model.classes[name].overhead, key))) for name in members]
+            right, wrong = deviants(values)
+            for name in wrong:
+                found, other = (getattr(model.classes[who].overhead, key) for who in (name, right or name))
+                message = f'the {key} overhead of "{name}" is {found}, that of "{right}" is {other}'
+                related = ((document, ("classes", right or name, "overhead", key)),)
+                yield Problem(document=document, key=("classes", name, "overhead", key), message=message, related=related)
+
+
+@rule("KB252", "an overhead below the guest's memory", acceptable=True)
+def sufficient_overheads(manifests: Manifests) -> Iterator[Problem]:
+    """The memory overhead is smaller than the guest's own memory, where that memory is charged to the pod.
+
+    The memory of a confidential guest is pinned from the start, and with "sandbox_cgroup_only" the whole hypervisor is in the
+    pod's cgroup: in both cases what the guest touches counts against the pod's limit plus the overhead, and the pod is killed
+    when it is more.
+
+    Repair: raise the overhead to "default_memory_mib" at least, or make the guest smaller.
+
+    False alarm: a guest that is known to touch less of its memory: accept it in ignores.toml.
+    """
+    document, model = manifests.runtime_classes.document, manifests.runtime_classes.model
+    shims = manifests.shims.model.shims
+    for name, entry in model.classes.items():
+        for arch in shims[name].configured_on if name in shims else ():
+            config = manifests.config(name, Arch(arch))
+            size = config.values.get("default_memory_mib")
+            confidential, inside = config.values.get("confidential_guest"), config.values.get("sandbox_cgroup_only")
+            if size is None or not (confidential or inside) or _memory_kib(entry.overhead.memory) >= size << 10:
+                continue
+            why = "whose guest is confidential" if confidential else "whose VMM is in the pod's cgroup"
+            message = f'the memory overhead of "{name}", {why}, is {entry.overhead.memory}, below the guest\'s {size}Mi'
+            related = ((manifests.shims.document, config.origin["default_memory_mib"]),)
+            yield Problem(document=document, key=("classes", name, "overhead", "memory"), message=message, related=related)
+            break
+
+
+@rule("KB253", "an overhead that is older than its components", severity=Severity.WARNING, acceptable=True)
+def old_overheads(manifests: Manifests) -> Iterator[Problem]:
+    """The source of overheads has an earlier date than the facts about the components, or a later one though it is part of them.
+
+    Hypervisors and guests grow; a figure that was not looked at since the components changed may be too small.
+
+    Repair: measure again, or confirm the figure and give the source the new date.
+
+    False alarm: components that did not change since: the date says when the figure was last confirmed, so confirm it.
+    """
+    date = manifests.upstream.model.date
+    document = manifests.runtime_classes.document
+    for name, source in manifests.runtime_classes.model.sources.items():
+        key = ("sources", name, "date")
+        related = ((manifests.upstream.document, ("date",)),)
+        if source.date < date:
+            message = f'source "{name}" is of {source.date}, the components of {date}'
+            yield Problem(document=document, key=key, message=message, related=related)
+        elif source.date > date and source.source.startswith("kata-containers:"):
+            message = f'source "{name}" is of {source.date}, but upstream\'s files were read as of {date}'
+            yield Problem(document=document, key=key, message=message, related=related)
+
+
+@rule("KB254", "a default class that is not its shim's", acceptable=True)
+def default_class(manifests: Manifests) -> Iterator[Problem]:
+    """The default class has the name of another class, or the architectures' default shims differ.
+
+    One object of that name serves the whole cluster, with the handler and the overhead of one shim; on an architecture with
+    another default shim it would start that one under the wrong overhead, or nothing.
+
+    Repair: give all architectures the same default shim, and the default class a name of its own.
+
+    False alarm: clusters of one architecture only: accept it in ignores.toml.
+    """
+    classes = manifests.runtime_classes
+    prefix, name = classes.model.name_prefix, classes.model.default_class.name
+    if name in _class_names(manifests):
+        message = f'the default class is called "{name}", as the class of a shim'
+        yield Problem(document=classes.document, key=("default_class", "name"), message=message)
+    elif name != prefix.rstrip("-"):
+        message = f'the default class is called "{name}", expected "{prefix.rstrip("-")}", the prefix of all others'
+        yield Problem(document=classes.document, key=("default_class", "name"), message=message)
+    right, wrong = deviants([(arch, entry.model.default_shim) for arch, entry in manifests.arches.items()])
+    for arch in wrong:
+        entry, other = manifests.arches[arch], manifests.arches[right or arch]
+        message = f'the default shim on {arch} is "{entry.model.default_shim}", on {right} "{other.model.default_shim}"'
+        related = ((other.document, ("default_shim",)),)
+        yield Problem(document=entry.document, key=("default_shim",), message=message, related=related)
+
+
+def _class_names(manifests: Manifests) -> dict[str, str]:
+    """Return the names of all classes that the catalog leads to, with the shim of each."""
+    model = manifests.runtime_classes.model
+    names: dict[str, str] = {}
+    for shim in model.classes:
+        for name in (f"{model.name_prefix}{shim}", *(f"{model.name_prefix}{shim}-{v}" for v in model.variants)):
+            names.setdefault(name, shim)
+    return names
+
+
+@rule("KB255", "a class name that Kubernetes refuses or that is taken", acceptable=True)
+def class_names(manifests: Manifests) -> Iterator[Problem]:
+    """The name of a class is no name that Kubernetes takes for an object and a label, or two classes have it.
+
+    A variant's name can be that of another shim: "kata-x-debug" is the debug variant of "x" and the class of "x-debug".
+
+    Repair: rename the shim or the variant.
+
+    False alarm: none known.
+    """
+    document, model = manifests.runtime_classes.document, manifests.runtime_classes.model
+    names: dict[str, str] = {}
+    for shim in model.classes:
+        for name in (f"{model.name_prefix}{shim}", *(f"{model.name_prefix}{shim}-{v}" for v in model.variants)):
+            if not _CLASS_NAME.fullmatch(name):
+                message = f'"{name}", a class of "{shim}", is no name that Kubernetes takes'
+                yield Problem(document=document, key=("classes", shim), message=message, of_key=True)
+            first = names.setdefault(name, shim)
+            if first != shim:
+                message = f'"{name}" is a class of "{first}" and of "{shim}"'
+                yield Problem(document=document, key=("classes", shim), message=message, of_key=True)
+    for i, variant in enumerate(model.variants):
+        if variant not in {"debug", "devkit"}:
+            message = f'"{variant}" is not a variant that the installer makes, expected debug or devkit'
+            yield Problem(document=document, key=("variants", i), message=message)
+
+
+@rule("KB256", "classes of siblings that are scheduled differently", acceptable=True)
+def same_scheduling(manifests: Manifests) -> Iterator[Problem]:
+    """Shims with the same devices and the same protection have different node selectors or "tee_label".
+
+    Both need the same nodes; the one with fewer labels is put where it cannot start.
+
+    Repair: give all of them the same "node_selector" and "tee_label".
+
+    False alarm: a runtime that needs less of its nodes: accept it in ignores.toml.
+    """
+    document, model = manifests.runtime_classes.document, manifests.runtime_classes.model
+    shims = manifests.shims.model.shims
+    known = [name for name in model.classes if name in shims]
+    for members in groups(((shims[name].gpu, shims[name].tee is not None), name) for name in known):
+        for key in ("node_selector", "tee_label"):
+            values = [(name, _sorted(getattr(model.classes[name], key))) for name in members]
+            right, wrong = deviants(values)
+            for name in wrong:
+                message = f'"{key}" of "{name}" differs from that of "{right}"'
+                related = ((document, ("classes", right or name, key)),)
+                where = ("classes", name, key) if key in model.classes[name].model_fields_set else ("classes", name)
+                yield Problem(document=document, key=where, message=message, of_key=True, related=related)
+
+
+def _sorted(value: object) -> object:
+    return sorted(value.items()) if isinstance(value, dict) else value
