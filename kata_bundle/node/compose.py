@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core.errors import HostError
 from kata_bundle.core.relpath import RelPath
-from kata_bundle.node.cri.compose import cri_request, plan_cri
+from kata_bundle.node.cri.compose import cri_request, plan_cri, traces
 from kata_bundle.node.cri.layouts import host_config_dir
 from kata_bundle.node.cri.model import CriPlan
 from kata_bundle.node.desired import Desired
@@ -31,13 +31,13 @@ from kata_bundle.node.snapshotters.nydus import (
 from kata_bundle.node.source import select
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.fields import JsonValue
     from kata_bundle.node.config.model import NodeConfig
     from kata_bundle.node.config.resolve import Effective
-    from kata_bundle.node.cri.model import UnitCall
+    from kata_bundle.node.cri.model import CriRequest, UnitCall
     from kata_bundle.node.hostedit import HostEdit, HostView
     from kata_bundle.node.overlay import Payload
     from kata_bundle.node.runtime import Runtime
@@ -120,21 +120,24 @@ def compose(
             files |= _nydus_files(config, runtime, extras)
         return replace(kata.overlay, files=files, notes=(*notes, *kata.notes))
 
-    def planned(host: HostView) -> CriPlan:
-        if runtime is None:
-            return CriPlan(edits=())
+    def request_for(runtime: Runtime) -> CriRequest:
         if config.runtime_version is None:
             msg = f"the version of {runtime} is not known"
             hint = "set CONTAINER_RUNTIME_VERSION, or container_runtime_version in the file, such as containerd://2.1.9"
             raise HostError(msg, hint=hint)
-        request = cri_request(
+        return cri_request(
             config,
             facts,
             runtime=runtime,
             version=config.runtime_version,
             config_dir=config_dir or host_config_dir(runtime),
         )
-        return plan_cri(host, request)
+
+    def planned(host: HostView) -> CriPlan:
+        return CriPlan(edits=()) if runtime is None else plan_cri(host, request_for(runtime))
+
+    def left_behind(host: HostView) -> Mapping[str, bytes | None]:
+        return {} if runtime is None else traces(host, request_for(runtime))
 
     def edits(host: HostView) -> Sequence[HostEdit]:
         if runtime is None:
@@ -164,6 +167,7 @@ def compose(
         suffix=config.suffix,
         overlay=overlay,
         edits=edits,
+        traces=left_behind,
         notes=lambda host: planned(host).warnings,
         services=_plain(calls),
         stopping=_plain(stopping),
