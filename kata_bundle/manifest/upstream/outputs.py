@@ -37,6 +37,19 @@ _FIXED: Final[dict[str, tuple[str, ...]]] = {
     "tdvf": ("share/tdvf/",),
 }
 _GUEST_PARTS: Final = frozenset({"agent", "agent-opa", "busybox", "coco-guest-components", "pause-image"})
+_TOOLS: Final = frozenset(
+    {
+        "agent-ctl",
+        "csi-kata-directvolume",
+        "genpolicy",
+        "kata-ctl",
+        "kata-manager",
+        "log-parser-rs",
+        "runk",
+        "trace-forwarder",
+    }
+)
+"""Programs for people, which no configuration names."""
 _TURNED: Final = re.compile(r"rootfs-([a-z0-9-]+)-(image|initrd)")
 _SHIMS: Final = re.compile(r"shim-v2(?:-go|-rust)?")
 
@@ -50,7 +63,7 @@ def provides(component: str, arch: Arch) -> tuple[str, ...] | None:
     """Return paths below the prefix; one that ends in a slash stands for all below it. ``None`` when they are not known."""
     if component in _FIXED:
         return _FIXED[component]
-    if component in _GUEST_PARTS:
+    if component in _GUEST_PARTS or component in _TOOLS:
         return ()
     if _SHIMS.fullmatch(component):
         return ("bin/containerd-shim-kata-v2", "runtime-rs/bin/containerd-shim-kata-v2", "share/defaults/")

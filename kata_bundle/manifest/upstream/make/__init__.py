@@ -6,7 +6,8 @@ the values made of it, so that whoever uses such a value can say so.
 
 from __future__ import annotations
 
-from kata_bundle.manifest.upstream.make.evaluator import Makefile, Place, evaluate
+from kata_bundle.manifest.upstream.make.evaluator import Makefile, evaluate
 from kata_bundle.manifest.upstream.make.text import is_known, unknown_reasons
+from kata_bundle.manifest.upstream.make.values import Place, Target
 
-__all__ = ["Makefile", "Place", "evaluate", "is_known", "unknown_reasons"]
+__all__ = ["Makefile", "Place", "Target", "evaluate", "is_known", "unknown_reasons"]

@@ -69,7 +69,7 @@ def _rust(reading: Reading, names: list[str]) -> tuple[Installer | None, list[Li
     rust = _const(texts, "RUST_SHIMS", "the installer's list of runtime-rs shims")
     defaults = _function(texts, r"get_default_shims_for_arch")
     hypervisor = _function(texts, r"get_hypervisor_name")
-    artifact = _function(texts, r"get_qemu_(?:artifact|share)_name")
+    artifact = _function(texts, r"(?:get_qemu_(?:artifact|share)_name|adjust_qemu_cmdline)")
     wanted = {
         "a list ALL_SHIMS": every,
         "a list RUST_SHIMS": rust,

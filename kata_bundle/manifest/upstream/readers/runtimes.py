@@ -18,6 +18,7 @@ from kata_bundle.manifest.catalog import PREFIX, RuntimeFamily
 from kata_bundle.manifest.upstream import codes
 from kata_bundle.manifest.upstream.facts import Configuration, Item, RuntimeBuild, Template
 from kata_bundle.manifest.upstream.make import evaluate, is_known, unknown_reasons
+from kata_bundle.manifest.upstream.places import line_span
 from kata_bundle.manifest.upstream.readers.rewrites import Rewrite, parse_sed, read_script_rewrites
 
 if TYPE_CHECKING:
@@ -77,7 +78,12 @@ def _read(reading: Reading, family: RuntimeFamily, folder: str, text: Text) -> R
         for name in generated[arch]:
             template = templates.get(name)
             if template is not None:
-                configurations[name, arch] = _configuration(template, arch, makefile, variables, rewrites)
+                configuration = _configuration(template, arch, makefile, variables, rewrites)
+                configurations[name, arch] = configuration
+                for variable, reasons in configuration.unknown.items():
+                    message = f"the value of {variable} is not known: {'; '.join(reasons)}"
+                    span = line_span(template, template.variables[variable][0])
+                    reading.not_understood(span, message, code=codes.MAKE)
     return RuntimeBuild(
         family=family,
         makefile=text.path,

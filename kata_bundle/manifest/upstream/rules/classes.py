@@ -32,7 +32,7 @@ _FACTORS: Final = {
 }
 _MIB: Final = 2.0**20
 _PORTS: Final = frozenset({"root-port", "switch-port", "bridge-port"})
-_PLAUSIBLE_MEMORY_MIB: Final = (16.0, 65536.0)
+_PLAUSIBLE_MEMORY_MIB: Final = (16.0, 1048576.0)
 _PLAUSIBLE_CPU: Final = (0.01, 64.0)
 
 
