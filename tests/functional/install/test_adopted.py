@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from kata_bundle.node.rollback import rollback
-from kata_bundle.node.state import load_state
 from kata_bundle.node.uninstall import uninstall
-from kata_bundle.node.verify import verify
 from tests.fixtures.node import snapshot
 from tests.functional.install.test_configured import node, payload_folder
 
@@ -37,13 +34,3 @@ def test_a_reference_install_is_taken_over_and_uninstalled_without_a_trace(node)
     # Directories that the other installer made: nobody knows by now that they were not there before.
     empty = {path for path, what in after.items() if path not in before and what[0][0] == "directory"}
     assert {path: what for path, what in after.items() if path not in empty} == before
-
-
-def test_after_a_take_over_the_old_tree_can_be_gone_back_to(node):
-    node.install()
-    in_place(node)
-    node.install()
-    rollback(node.machine())
-    state = load_state(node.machine().site)
-    assert state.active == 0
-    assert verify(node.machine(), state.receipt).is_clean
