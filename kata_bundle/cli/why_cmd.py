@@ -72,7 +72,9 @@ def _component_text(reason: Reason) -> str:
         if not reason.has_config:
             lines.append(f"  no configuration is made for {reason.arch}, so nothing names its files")
         elif not reason.settings and not reason.is_runtime:
-            lines.append("  the configuration names none of its files")
+            lines.append(
+                "  the configuration names none of its files" + (f"; optional: {reason.optional}" if reason.optional else "")
+            )
     return "\n".join([*lines, f"  {others}"])
 
 

@@ -107,6 +107,9 @@ def _facts(catalog: Catalog, shim: Shim) -> str:
     rows.append(("architectures", ", ".join(shim.arches) or "none"))
     defaults = [arch.value for arch, entry in catalog.arches.items() if shim.name in entry.default_shims]
     rows.append(("installed by default on", ", ".join(defaults) or "none"))
+    for arch, entry in catalog.arches.items():
+        if shim.name in entry.left_out:
+            rows.append((f"not by default on {arch}", entry.left_out[shim.name]))
     standing = [arch.value for arch, entry in catalog.arches.items() if shim.name == entry.default_shim]
     if standing:
         rows.append(("the default shim on", ", ".join(standing)))
@@ -131,8 +134,10 @@ def _components(catalog: Catalog, shim: Shim) -> str:
         on = [name in (catalog.component_map.components(shim.name, arch) or ()) for arch in shim.arches]
         keys = dict.fromkeys(s.key for arch in shim.arches for s in settings_of_component(shim, component, arch))
         purpose = "the shim itself" if name == shim.shim_component else ", ".join(map(code, keys))
+        if not purpose and component.optional:
+            purpose = f"optional: {component.optional}"
         rows.append((code(name), *("yes" if here else "" for here in on), purpose))
-    return markdown_table(("component", *shim.arches, "named by the configuration as"), rows)
+    return markdown_table(("component", *shim.arches, "what for: the settings that name it"), rows)
 
 
 def _configuration(shim: Shim) -> str:

@@ -188,6 +188,8 @@ class Component:
     name: str
     kind: ComponentKind
     flag: str | None
+    optional: str | None
+    """Why a cell may list it although the shim's configuration names none of its files; ``None``: it may not."""
     licence: str
     """SPDX expression; ``NOASSERTION`` for collections of differently licensed packages."""
     method: str
@@ -287,6 +289,8 @@ class ArchDefaults:
     arch: Arch
     default_shims: tuple[str, ...]
     default_shim: str
+    left_out: Mapping[str, str]
+    """Shim → why it is not installed by default though it has components there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -78,7 +78,12 @@ def resolve_catalog(documents: Documents) -> Catalog:
             name: _runtime_class(documents.runtime_classes, shims[name]) for name in documents.runtime_classes.classes
         },
         arches={
-            arch: ArchDefaults(arch=arch, default_shims=tuple(entry.default_shims), default_shim=entry.default_shim)
+            arch: ArchDefaults(
+                arch=arch,
+                default_shims=tuple(entry.default_shims),
+                default_shim=entry.default_shim,
+                left_out=dict(entry.left_out),
+            )
             for arch, entry in sorted(documents.arches.items(), key=lambda item: list(Arch).index(item[0]))
         },
         default_class=DefaultClass(
@@ -162,6 +167,7 @@ def _component(documents: Documents, name: str) -> Component:
         name=name,
         kind=ComponentKind(values["kind"]),
         flag=values.get("flag"),
+        optional=values.get("optional"),
         licence=values["licence"],
         method=values["method"],
         method_on={Arch(arch): method for arch, method in (values.get("method_on") or {}).items()},

@@ -31,7 +31,11 @@ def catalog_snapshot(catalog: Catalog, name: str) -> Snapshot:
         add(
             Subject.DEFAULTS,
             arch.value,
-            {"default_shim": defaults.default_shim, "default_shims": list(defaults.default_shims)},
+            {
+                "default_shim": defaults.default_shim,
+                "default_shims": list(defaults.default_shims),
+                "left_out": dict(defaults.left_out),
+            },
         )
     standing = catalog.default_class
     add(Subject.DEFAULTS, "RuntimeClass", {"name": standing.name, "created_by_default": standing.created_by_default})

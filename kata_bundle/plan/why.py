@@ -78,6 +78,8 @@ class Reason:
     """Whether it is the component that holds the shim's own program and configuration."""
     settings: tuple[Setting, ...]
     """What the shim's configuration names of it."""
+    optional: str | None
+    """Why the component may be there though the configuration does not name it, where the catalog says so."""
     has_config: bool
     """Whether a configuration file is made for this architecture at all."""
     also_needed_by: tuple[str, ...]
@@ -92,6 +94,7 @@ class Reason:
             "needed": self.listed,
             "runtime": self.is_runtime,
             "settings": [setting.to_dict() for setting in self.settings],
+            "optional": self.optional,
             "configured": self.has_config,
             "also_needed_by": list(self.also_needed_by),
             "components_of_shim": list(self.siblings),
@@ -187,6 +190,7 @@ def why_component(catalog: Catalog, shim: str, component: str, arches: tuple[Arc
             listed=component in row,
             is_runtime=facts is not None and component == facts.shim_component,
             settings=settings_of_component(facts, known, arch) if facts else (),
+            optional=known.optional,
             has_config=facts is not None and arch in facts.configs,
             also_needed_by=tuple(
                 sorted(s for s, on in catalog.component_map.shims.items() if s != shim and component in on.get(arch, ()))

@@ -124,14 +124,17 @@ def test_all_checks_every_home_below_the_root(tmp_path, monkeypatch):
 
 
 def test_a_change_of_the_manifests_shows_in_every_document_that_follows_from_it(own_manifests, tmp_path):
-    defaults = own_manifests / "arches" / "ppc64le.toml"
-    defaults.write_text(defaults.read_text().replace('default_shim = "qemu-runtime-rs"', 'default_shim = "qemu"'))
+    classes = own_manifests / "runtimeclasses.toml"
+    remote = '[classes.remote]\noverhead = { memory = "120Mi"'
+    assert remote in classes.read_text()
+    classes.write_text(classes.read_text().replace(remote, remote.replace("120Mi", "140Mi")))
     checked = generate("all", "--root", str(ROOT), "--check", "--manifests", str(own_manifests))
     assert checked.code == 12
     assert "facts.json" in checked.stderr
-    assert "qemu.md" in checked.stderr
-    values = yaml.safe_load(generate("chart-values", "--manifests", str(own_manifests)).ok())
-    assert values["defaultShim"]["ppc64le"] == "qemu"
+    assert "remote.md" in checked.stderr
+    assert "qemu.md" not in checked.stderr
+    (remote_class,) = yaml.safe_load_all(generate("runtimeclasses", "--shim", "remote", "--manifests", str(own_manifests)).ok())
+    assert remote_class["overhead"]["podFixed"]["memory"] == "140Mi"
 
 
 def test_the_component_map_printed_keeps_the_layout_of_the_manifest(own_manifests):

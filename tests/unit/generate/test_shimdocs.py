@@ -35,6 +35,12 @@ def test_a_page_names_every_component_with_what_it_is_for(pages):
     assert "| `rootfs-initrd` | yes | yes | yes | yes | `installed_initrd` |" in text
     assert "| `ovmf` |  | yes |  |  | `firmware`, `firmware_volume` |" in text
     assert "| `shim-v2-go` | yes | yes | yes | yes | the shim itself |" in text
+    assert "| `nydus` | yes | yes |  |  | optional: For shared_fs" in text
+
+
+def test_a_page_says_why_a_shim_is_not_installed_by_default(pages, catalog):
+    reason = next(iter(catalog.arches.values())).left_out["clh-azure"]
+    assert f"| not by default on x86_64 | {reason} |" in pages["clh-azure.md"]
 
 
 def test_incomplete_shims_say_so_and_a_missing_configuration_is_told(pages):

@@ -52,6 +52,13 @@ def test_an_initrd_that_takes_the_image_s_place_counts_as_named(catalog):
     assert one(why_component(catalog, "qemu", "rootfs-initrd", (X,))).settings == ()
 
 
+def test_a_component_that_nothing_names_is_optional_and_says_why(catalog):
+    reason = one(why_component(catalog, "qemu", "nydus", (X,)))
+    assert reason.settings == ()
+    assert reason.optional == catalog.components["nydus"].optional
+    assert one(why_component(catalog, "qemu", "kernel", (X,))).optional is None
+
+
 def test_a_cell_without_a_configuration_says_so(catalog):
     assert not one(why_component(catalog, "clh-runtime-rs", "kernel", (A,))).has_config
     assert one(why_component(catalog, "clh-runtime-rs", "kernel", (X,))).has_config
