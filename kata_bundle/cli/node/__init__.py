@@ -14,6 +14,8 @@ TABLE = {
     ),
     "doctor": LazyCommand("kata_bundle.cli.node.doctor_cmd", "Check a host's prerequisites; change nothing."),
     "dispatch": LazyCommand("kata_bundle.cli.node.dispatch_cmd", "Work on every selected node of a cluster, one Job each."),
+    "await": LazyCommand("kata_bundle.cli.node.await_cmd", "Wait until a DaemonSet is ready on every node."),
+    "release": LazyCommand("kata_bundle.cli.node.release_cmd", "Delete permissions kept for pods that clean up."),
     "profile": LazyCommand("kata_bundle.cli.node.profile_cmd", "Apply a configuration profile to an installed shim."),
     "gc": LazyCommand("kata_bundle.cli.node.gc_cmd", "Remove generations that nothing needs any more."),
 }

@@ -35,6 +35,10 @@ Examples:
 @click.option(
     "--settle", type=click.FloatRange(min=0), default=15.0, show_default=True, metavar="SECONDS", help="… to come to rest."
 )
+@click.option(
+    "--ready-within", type=click.FloatRange(min=0), default=300.0, show_default=True, metavar="SECONDS",
+    help="For a node to be Ready again after its Job.",
+)  # fmt: skip
 @click.option("--parallelism", type=click.IntRange(1, 1000), default=100, show_default=True, metavar="N", help="Jobs at once.")
 @click.option("--suffix", metavar="S", help="Suffix of the install.")
 @click.option("--handler", "handlers", multiple=True, metavar="NAME", help="Handler that the install brings; repeatable.")
@@ -66,6 +70,7 @@ def command(
     ignore_taints: bool,
     wait_for_nodes: float,
     settle: float,
+    ready_within: float,
     parallelism: int,
     suffix: str | None,
     handlers: tuple[str, ...],
@@ -98,6 +103,7 @@ def command(
         startup_taints=taints,
         owner=Owner(kind="Job", name=owner_name, uid=owner_uid) if owner_name and owner_uid else None,
         parallelism=parallelism,
+        ready_within_s=ready_within,
     )
     targets = Targets(
         names=names,
