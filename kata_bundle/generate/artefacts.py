@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core.errors import UsageError
+from kata_bundle.generate.chart import render_chart
 from kata_bundle.generate.chartschema import render_chart_schema
 from kata_bundle.generate.chartvalues import render_chart_values
 from kata_bundle.generate.defaultshims import render_default_shims
@@ -71,6 +72,12 @@ ARTEFACTS: Final[Mapping[str, Artefact]] = {
         Artefact(name="release-lists", render=_single(render_release_lists)),
         Artefact(name="chart-values", render=_single(render_chart_values)),
         Artefact(name="chart-schema", render=_single(render_chart_schema)),
+        Artefact(
+            name="chart",
+            home="charts/kata-bundle",
+            is_folder=True,
+            render=lambda catalog, _existing: render_chart(catalog),
+        ),
         Artefact(name="node-facts", home="kata_bundle/node/facts.json", render=_single(render_node_facts)),
         Artefact(
             name="shim-docs",
@@ -92,7 +99,10 @@ def read_existing(target: Path, *, is_folder: bool) -> dict[str, str]:
     try:
         if not is_folder:
             return {"": target.read_bytes().decode()}
-        return {path.name: path.read_bytes().decode() for path in sorted(target.iterdir()) if path.is_file()}
+        if not any(target.iterdir()):
+            return {}
+        found = sorted(path for path in target.rglob("*") if path.is_file())
+        return {path.relative_to(target).as_posix(): path.read_bytes().decode() for path in found}
     except FileNotFoundError:
         return {}
     except (NotADirectoryError, IsADirectoryError):
@@ -130,7 +140,9 @@ def write_files(target: Path, states: tuple[FileState, ...], wanted: Mapping[str
             state.path.unlink()
         elif state.state != "current":
             state.path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(state.path, wanted["" if state.path == target else state.path.name].encode(), mode=0o644)
+            write_atomic(
+                state.path, wanted["" if state.path == target else state.path.relative_to(target).as_posix()].encode(), mode=0o644
+            )
 
 
 def _first_difference(old: str, new: str) -> int | None:

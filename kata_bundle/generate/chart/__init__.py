@@ -1,0 +1,10 @@
+"""The Helm chart: values and their schema from the catalog, and the templates beside this file.
+
+Must not know: clusters, nodes, the command line.
+"""
+
+from __future__ import annotations
+
+from kata_bundle.generate.chart.render import CHART_NAME, KATA_VERSION, render_chart
+
+__all__ = ["CHART_NAME", "KATA_VERSION", "render_chart"]
