@@ -10,7 +10,7 @@ import click
 from kata_bundle import __version__
 from kata_bundle.cli.app import App
 from kata_bundle.cli.lazy import LazyCommand, LazyGroup
-from kata_bundle.core.errors import BundleError
+from kata_bundle.core.errors import BundleError, host_error
 
 __all__ = ["command", "run"]
 
@@ -68,6 +68,10 @@ def command(ctx: click.Context, verbose: bool) -> None:
     ctx.ensure_object(App).verbose = verbose
 
 
+_NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""Raised by newer clicks for a group without a command: its message is the help, not an error."""
+
+
 def run(arguments: list[str]) -> int:  # noqa: PLR0911
     """Run ``arguments`` and return the exit code; every exception ends here."""
     app = App()
@@ -82,7 +86,10 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        _say(error)
+        if isinstance(error, _NO_ARGUMENTS):
+            click.echo(error.format_message(), err=True)
+        else:
+            _say(error)
         return error.exit_code
     except BundleError as error:
         app.close()
@@ -98,7 +105,7 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911
         return 0
     except Exception as error:
         app.close()
-        return _unexpected(error, verbose=app.verbose)
+        return _failed(error, verbose=app.verbose)
     return result if isinstance(result, int) else 0
 
 
@@ -114,27 +121,38 @@ def _report(message: str, hint: str | None) -> None:
         click.echo(f"hint: {hint}", err=True)
 
 
-def _unexpected(error: Exception, *, verbose: bool) -> int:
+def _failed(error: Exception, *, verbose: bool) -> int:
+    """Report what no command expected, the host's problems apart from ours, and return the exit code."""
     import traceback
-    from pathlib import Path
-
-    from kata_bundle.core.clock import timestamp
 
     text = "".join(traceback.format_exception(error))
     if verbose:
         click.echo(text, err=True, nl=False)
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "kata-bundle"
-    log = state / "unexpected-errors.log"
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as stream:
-            stream.write(f"{timestamp()} kata-bundle {__version__}\n{text}\n")
-        hint = f"details are in {log}; please report them"
-    except OSError:
-        hint = "run again with -v for details"
+    known = host_error(error) if isinstance(error, OSError) else None
+    if known is not None:
+        _report(str(known), known.hint)
+        return known.exit_code
+    hint = _logged(text)
     if isinstance(error, OSError) and error.strerror:
         place = f": {error.filename}" if error.filename else ""
         _report(f"{error.strerror}{place}", hint)
     else:
         _report(f"unexpected {type(error).__name__}: {error}", hint)
     return 1
+
+
+def _logged(text: str) -> str:
+    """Add a traceback to the log of unexpected errors; return a hint that says where it is."""
+    from pathlib import Path
+
+    from kata_bundle.core.clock import timestamp
+
+    try:
+        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "kata-bundle"
+        state.mkdir(parents=True, exist_ok=True)
+        log = state / "unexpected-errors.log"
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(f"{timestamp()} kata-bundle {__version__}\n{text}\n")
+    except (OSError, RuntimeError):  # no disk to write to, or no home
+        return "run again with -v for details"
+    return f"details are in {log}; please report them"

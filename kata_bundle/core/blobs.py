@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from kata_bundle.core.digest import CHUNK_SIZE, Digest
 from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.fsops import about
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,10 +146,12 @@ def copy_verified(descriptor: int, target: str | os.PathLike[str], digest: Diges
         ):
             while chunk := source.read(CHUNK_SIZE):
                 view = memoryview(chunk)
-                while view:
-                    view = view[sink.write(view) :]
-            os.fchmod(sink.fileno(), BLOB_MODE)
-            os.fsync(sink.fileno())
+                with about(target):
+                    while view:
+                        view = view[sink.write(view) :]
+            with about(target):
+                os.fchmod(sink.fileno(), BLOB_MODE)
+                os.fsync(sink.fileno())
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(target)

@@ -38,7 +38,7 @@ def source_date() -> int:
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
     if not text:
         return DEFAULT_SOURCE_DATE
-    if not (text.isascii() and text.isdigit() and int(text) < 1 << 33):
-        msg = f'SOURCE_DATE_EPOCH is "{text}", expected seconds since 1970 as a plain number'
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 1 << 33):
+        msg = f'SOURCE_DATE_EPOCH is "{text[:40]}", expected seconds since 1970 as a plain number'
         raise UsageError(msg)
     return int(text)

@@ -22,6 +22,9 @@
 
 from __future__ import annotations
 
+import errno
+from typing import Final
+
 __all__ = [
     "ArchiveError",
     "BuildError",
@@ -37,6 +40,7 @@ __all__ = [
     "RemoteError",
     "ReproducibilityError",
     "UsageError",
+    "host_error",
 ]
 
 
@@ -123,3 +127,32 @@ class DriftError(BundleError):
     """What is there differs from what was recorded."""
 
     exit_code = 12
+
+
+_OTHER_PLACE: Final = "or name another place"
+_HOST_PROBLEMS: Final = {
+    errno.EACCES: f"run as a user who may do that, {_OTHER_PLACE}",
+    errno.EPERM: f"run as a user who may do that, {_OTHER_PLACE}",
+    errno.EROFS: f"make the file system writable, {_OTHER_PLACE}",
+    errno.ENOSPC: f"free some space there, {_OTHER_PLACE}",
+    errno.EDQUOT: f"free some space there, {_OTHER_PLACE}",
+    errno.EFBIG: "name a place on a file system that takes larger files",
+    errno.EIO: "a disk or its connection fails: see the kernel's messages",
+    errno.ESTALE: "a network file system went away: mount it again",
+    errno.EMFILE: "allow more open files: ulimit -n",
+    errno.ENFILE: "the host has no open file left",
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.ELOOP: "symbolic links on the way lead in a circle",
+}
+
+
+def host_error(error: OSError) -> HostError | None:
+    """Return what ``error`` says of the host, ``None`` when it does not come from disks, permissions or limits.
+
+    The rest, such as a file that is not there, is the program's to expect where it can happen.
+    """
+    hint = _HOST_PROBLEMS.get(error.errno or 0)
+    if hint is None:
+        return None
+    place = f": {error.filename}" if error.filename else ""
+    return HostError(f"{error.strerror}{place}", hint=hint, retryable=True)

@@ -16,13 +16,24 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["FileOps", "fsync_directory", "write_atomic"]
+__all__ = ["FileOps", "about", "fsync_directory", "write_atomic"]
 
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
 """From the kernel's ``linux/fs.h``, as renameat2(2) takes it."""
+
+
+@contextlib.contextmanager
+def about(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name ``path`` in an ``OSError`` of the body that names no file, as those of writing to an open file do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
@@ -34,7 +45,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o644
     temporary = f"{target}.tmp-{os.getpid()}-{os.urandom(4).hex()}"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(descriptor, "wb") as stream:
+        with about(target), open(descriptor, "wb") as stream:
             stream.write(data)
             os.fchmod(descriptor, mode)
             stream.flush()

@@ -18,7 +18,7 @@ from kata_bundle.core import clock
 from kata_bundle.core.blobs import BLOB_MODE, open_blob_file, verifying_stream
 from kata_bundle.core.digest import CHUNK_SIZE, Digest, digest_bytes, hex_part
 from kata_bundle.core.errors import IntegrityError
-from kata_bundle.core.fsops import fsync_directory
+from kata_bundle.core.fsops import about, fsync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,7 +181,7 @@ class BlobWriter:
         descriptor = os.open(self._name, flags, 0o600)
         with contextlib.suppress(OSError):  # a file system without locks: the age alone protects from sweep
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._raw = _HashingFile(descriptor)
+        self._raw = _HashingFile(descriptor, self._name)
         self.sink: BinaryIO = io.BufferedWriter(self._raw, CHUNK_SIZE)
         """Where the bytes go; write-only, not seekable."""
 
@@ -221,7 +221,8 @@ class BlobWriter:
 
     def flush(self) -> None:
         """Make the sealed content durable."""
-        self._blobs.flush(self._raw.fileno())
+        with about(self._raw.path):
+            self._blobs.flush(self._raw.fileno())
 
     def adopt(self) -> None:
         """Give the flushed blob its name."""
@@ -251,14 +252,16 @@ class BlobWriter:
 
 
 class _HashingFile(io.FileIO):
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, path: str) -> None:
         super().__init__(descriptor, "wb", closefd=True)
         self._state = hashlib.sha256()
+        self.path = path
         self.size_bytes = 0
 
     def write(self, data: Buffer, /) -> int:
         view = memoryview(data).cast("B")
-        count = super().write(view)
+        with about(self.path):
+            count = super().write(view)
         self._state.update(view[:count])
         self.size_bytes += count
         return count

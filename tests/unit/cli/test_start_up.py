@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -56,6 +57,47 @@ def test_module_and_script_print_the_version():
 
     assert script("--version").stdout == f"kata-bundle {__version__}\n"
     assert script("-V").stdout == f"kata-bundle {__version__}\n"
+
+
+@pytest.mark.parametrize("argv", [[], ["store"], ["lock"]])
+def test_a_group_without_a_command_shows_its_help_and_ends_with_2(argv):
+    done = script(*argv)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("Usage: kata-bundle")
+
+
+def test_a_problem_of_the_host_ends_with_9_and_is_no_bug(tmp_path, monkeypatch, capsys):
+    from kata_bundle.cli import root
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+    def full(*_args, **_settings):
+        raise OSError(errno.ENOSPC, "No space left on device", "/data/store/tmp/1")
+
+    monkeypatch.setattr(root.command, "invoke", full)
+    assert root.run(["check"]) == 9
+    assert capsys.readouterr().err.startswith("error: No space left on device: /data/store/tmp/1\nhint: free some space")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unexpected_error_is_told_without_a_home_too(monkeypatch, capsys):
+    from pathlib import Path
+
+    from kata_bundle.cli import root
+
+    def broken(*_args, **_settings):
+        raise ZeroDivisionError
+
+    def homeless():
+        message = "no home"
+        raise RuntimeError(message)
+
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(root.command, "invoke", broken)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert root.run(["check"]) == 1
+    assert "hint: run again with -v" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

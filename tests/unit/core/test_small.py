@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import stat
+from contextlib import contextmanager
 
 import pytest
 
 from kata_bundle.core import clock
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.diagnostics import Finding, Report, Severity, Span, did_you_mean
-from kata_bundle.core.errors import BuildError, BundleError, HostError, UsageError
-from kata_bundle.core.fsops import FileOps, write_atomic
+from kata_bundle.core.errors import BuildError, BundleError, HostError, UsageError, host_error
+from kata_bundle.core.fsops import FileOps, about, write_atomic
 from kata_bundle.core.process import find_program, run, stream_output
 
 
@@ -67,7 +69,7 @@ def test_every_error_class_has_its_documented_exit_code():
     assert codes["ArchiveError"] == codes["IntegrityError"] == 7
 
 
-@pytest.mark.parametrize("text", ["-1", "soon", "1.5", "\uff19", str(1 << 34)])
+@pytest.mark.parametrize("text", ["-1", "soon", "1.5", "\uff19", str(1 << 34), "9" * 5000])
 def test_a_wrong_source_date_is_refused(monkeypatch, text):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", text)
     with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH"):
@@ -173,3 +175,44 @@ def test_a_directory_with_content_stays(tmp_path):
 
 def test_programs_are_started_without_a_shell():
     assert run(["echo", "$(id)", ";", "ls"]).text() == "$(id) ; ls\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EMFILE])
+def test_a_problem_of_the_host_says_where_and_what_to_do(number):
+    found = host_error(OSError(number, os.strerror(number), "/some/place"))
+    assert found is not None
+    assert found.exit_code == 9
+    assert str(found) == f"{os.strerror(number)}: /some/place"
+    assert found.hint
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EEXIST, errno.EINVAL, None])
+def test_what_the_program_should_have_expected_is_no_problem_of_the_host(number):
+    assert host_error(OSError(number, "text")) is None
+
+
+def test_errors_of_open_files_get_the_name_and_others_keep_theirs():
+    with pytest.raises(OSError, match="mine") as caught, about("mine"):
+        raise OSError(errno.ENOSPC, "full")
+    assert caught.value.filename == "mine"
+    with pytest.raises(FileNotFoundError) as caught, about("mine"):
+        os.stat("/nonexistent/other")
+    assert caught.value.filename == "/nonexistent/other"
+
+
+def test_a_write_that_fails_names_the_file_and_leaves_nothing(tmp_path):
+    with limited_files(1000), pytest.raises(OSError, match="File too large") as caught:
+        write_atomic(tmp_path / "x", bytes(5000))
+    assert caught.value.filename == str(tmp_path / "x")
+    assert os.listdir(tmp_path) == []
+
+
+@contextmanager
+def limited_files(size):
+    """Let no file of this process grow beyond ``size`` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
