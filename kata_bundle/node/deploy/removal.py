@@ -6,6 +6,7 @@ very pod. Must not know: signals, probes.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from kata_bundle.core import clock
@@ -20,6 +21,7 @@ from kata_bundle.node.cleanup import (
     survey_node,
 )
 from kata_bundle.node.deploy.leftovers import remove_leftovers
+from kata_bundle.node.journal import Action, read_journal
 from kata_bundle.node.kube.nodeops import apply_labels, release_node, wait_ready
 from kata_bundle.node.uninstall import uninstall
 
@@ -106,26 +108,40 @@ def revert_cri(session: Session, runtime: Runtime) -> None:
     """The first cleanup stage of job mode: everything outside the tree goes, the runtime is restarted if that concerns it."""
     session.enter("revert-cri")
     with session.locked():
-        services = session.services(runtime, wanted=False)
+        services = session.services(runtime, puts_off=True, wanted=False)
         machine = session.machine(services)
-        done = uninstall(machine, pause=True)
-        for note in done.plan.notes:
-            session.info(note)
-        remove_leftovers(session, machine, services, tree=False)
-        if services.is_due or (services.restarted_at is None and services.still_served()):
-            services.restart_now()
-        if services.restarted_at is not None:
-            services.wait_active()
+        if not _is_reverted(session):
+            done = uninstall(machine, pause=True)
+            for note in done.plan.notes:
+                session.info(note)
+            remove_leftovers(session, machine, services, tree=False)
+        _restart_in_stage(services)
 
 
 def remove_artifacts(session: Session, runtime: Runtime) -> None:
     """The second cleanup stage of job mode: the tree goes."""
     session.enter("remove-artifacts")
     with session.locked():
-        services = session.services(runtime, wanted=False)
+        services = session.services(runtime, puts_off=True, wanted=False)
         machine = session.machine(services)
+        was_reverted = _is_reverted(session)
         uninstall(machine)
         remove_leftovers(session, machine, services)
+        # Going on with a paused uninstall repeats its calls; the stage that paused it has restarted the runtime.
+        services.is_due = services.is_due and not was_reverted
+        _restart_in_stage(services)
+
+
+def _is_reverted(session: Session) -> bool:
+    """Return whether the first stage is done and only the tree is left."""
+    paused = session.site.paused
+    return os.path.lexists(paused) and read_journal(paused).action is Action.UNINSTALL
+
+
+def _restart_in_stage(services: DeployServices) -> None:
+    if services.is_due or services.still_served():
+        services.restart_now()
+        services.wait_active()
 
 
 def reset_node(session: Session, runtime: Runtime) -> None:
