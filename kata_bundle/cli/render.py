@@ -60,6 +60,8 @@ def findings_text(report: Report) -> str:
         source = report.source_line(span)
         if source is not None:
             lines += _excerpt(source, span.line, span.column, span.length)
+        for other in finding.related:
+            lines.append(f"see also {other}")
         if finding.hint:
             lines.append(f"hint: {finding.hint}")
     return "\n".join(lines)

@@ -94,6 +94,10 @@ class Report:
         """Return the text of the document that findings call ``path``, ``None`` where it is not known."""
         return self._sources.get(path)
 
+    def source(self, path: str) -> str | None:
+        """Return the text of the document that findings call ``path``; ``None`` where it is not known."""
+        return self._sources.get(path)
+
     def source_line(self, span: Span) -> str | None:
         """Return the line that ``span`` is on, without its end; ``None`` where it is not known."""
         if not span.line or span.path not in self._sources:

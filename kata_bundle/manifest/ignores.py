@@ -6,6 +6,7 @@ outlive what it accepts.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.diagnostics import Finding, did_you_mean
@@ -43,7 +44,11 @@ def apply_ignores(
             span = ignores.document.span((*where, "code"))
             report.add(Finding(span=span, code=IGNORE_REFUSED, message=message, hint=hint))
             continue
-        matching = {number: item for number, item in by_code.get(entry.code, ()) if _matches(entry, item, folder)}
+        matching = {
+            number: replace(item, reason=entry.reason)
+            for number, item in by_code.get(entry.code, ())
+            if _matches(entry, item, folder)
+        }
         if not matching.keys() - accepted.keys() and entry.code in ran:
             about = f'"{entry.about}"' + (f' and "{entry.also_about}"' if entry.also_about else "")
             message = f"no {'other ' if matching else ''}finding {entry.code} about {about} in {entry.path}"

@@ -84,6 +84,8 @@ class Found:
 
     rule: Rule
     problem: Problem
+    reason: str | None = None
+    """Why it is accepted, where it is."""
 
     def finding(self) -> Finding:
         """Return it as a finding, with its places."""
