@@ -52,14 +52,34 @@ def apply_ignores(
         if not matching.keys() - accepted.keys() and entry.code in ran:
             about = f'"{entry.about}"' + (f' and "{entry.also_about}"' if entry.also_about else "")
             message = f"no {'other ' if matching else ''}finding {entry.code} about {about} in {entry.path}"
-            report.add(Finding(span=ignores.document.span(where), code=IGNORE_UNUSED, message=message))
+            near = _nearest(entry, found, folder)
+            key = where if near is None else (*where, near[0])
+            hint = None if near is None else f"a finding that is not accepted: {near[1].rule.code}: {near[1].problem.message}"
+            report.add(Finding(span=ignores.document.span(key), code=IGNORE_UNUSED, message=message, hint=hint))
         accepted |= matching
     return [item for number, item in enumerate(found) if number not in accepted], list(accepted.values())
 
 
+def _nearest(entry: IgnoreEntry, found: list[Found], folder: str) -> tuple[str, Found] | None:
+    """Return the key of ``entry`` that keeps it from accepting a finding, when there is one such key, and that finding."""
+    for item in found:
+        wrong = [key for key, fits in _parts(entry, item, folder) if not fits]
+        if len(wrong) == 1 and (wrong[0] != "about" or entry.also_about is not None or item.rule.code == entry.code):
+            return wrong[0], item
+    return None
+
+
 def _matches(entry: IgnoreEntry, item: Found, folder: str) -> bool:
-    names = (entry.about,) if entry.also_about is None else (entry.about, entry.also_about)
+    return all(fits for _, fits in _parts(entry, item, folder))
+
+
+def _parts(entry: IgnoreEntry, item: Found, folder: str) -> tuple[tuple[str, bool], ...]:
     # A build rule is no document of the folder: its path is told from the folder of the build rules' parent.
     path = item.problem.document.path
     in_place = path == f"{folder}/{entry.path}" or (entry.path.startswith("buildrules/") and path.endswith(entry.path))
-    return in_place and all(f'"{name}"' in item.problem.message for name in names)
+    return (
+        ("code", item.rule.code == entry.code),
+        ("path", in_place),
+        ("about", f'"{entry.about}"' in item.problem.message),
+        ("also_about", entry.also_about is None or f'"{entry.also_about}"' in item.problem.message),
+    )

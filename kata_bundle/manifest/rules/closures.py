@@ -103,7 +103,8 @@ def missing_files(manifests: Manifests) -> Iterator[Problem]:
                 related = ((manifests.component_map.document, row),)
                 yield Problem(document=manifests.shims.document, key=origin, message=message, hint=hint, related=related)
             else:
-                back = ((manifests.shims.document, origin),)
+                shims = manifests.shims.document
+                back = ((shims, origin), (shims, ("shims", cell.shim, "groups")))
                 document = manifests.component_map.document
                 yield Problem(document=document, key=row, message=message, hint=hint, related=back)
 
@@ -161,7 +162,8 @@ def unreferenced_components(manifests: Manifests) -> Iterator[Problem]:
             if not any(outputs.provide(path) for path in paths):
                 message = f'the configuration of "{cell.shim}" on {cell.arch} names nothing of "{name}"'
                 where: KeyPath = ("shims", cell.shim, cell.arch.value, i)
-                yield Problem(document=manifests.component_map.document, key=where, message=message)
+                related = ((manifests.shims.document, ("shims", cell.shim, "groups")),)
+                yield Problem(document=manifests.component_map.document, key=where, message=message, related=related)
 
 
 @rule("KB237", "an optional component that a sibling has", acceptable=True)

@@ -11,24 +11,26 @@ if TYPE_CHECKING:
 
     from kata_bundle.manifest.context import Manifests
     from kata_bundle.manifest.layers import Layered
+    from kata_bundle.manifest.models import FamilyEntry
     from kata_bundle.manifest.positions import KeyPath
 
 __all__ = ["REQUIRED_FACTS", "components_are_complete", "consistent_components", "dependency_cycles"]
 
-REQUIRED_FACTS = ("kind", "licence", "method", "arches", "outputs")
+REQUIRED_FACTS = ("kind", "licence", "method", "arches", "outputs", "scripts")
 """What the component or one of its groups has to say."""
 
 
 @rule("KB214", "a component without a fact that every component has")
 def components_are_complete(manifests: Manifests) -> Iterator[Problem]:
-    """Neither the component nor any of its groups gives its kind, licence, method, architectures or outputs."""
+    """Neither the component nor any of its groups gives its kind, licence, method, architectures, outputs or scripts."""
     document, model = manifests.components.document, manifests.components.model
     for name in model.components:
         values = manifests.facts(name).values
         for key in REQUIRED_FACTS:
             if values.get(key) is None or (values[key] == [] and key == "outputs"):
                 message = f'component "{name}" has no "{key}", and no group of it gives one'
-                yield Problem(document=document, key=("components", name), message=message, of_key=True)
+                groups = ((document, ("components", name, "groups")),)
+                yield Problem(document=document, key=("components", name), message=message, of_key=True, related=groups)
 
 
 @rule("KB218", "contradictory facts about a component")
@@ -44,7 +46,35 @@ def consistent_components(manifests: Manifests) -> Iterator[Problem]:
         facts = manifests.facts(name)
         for key, message in _contradictions(facts):
             where: KeyPath = facts.origin.get(key, ("components", name))
-            yield Problem(document=document, key=where, message=f'component "{name}": {message}', of_key=len(where) == 2)
+            related = [(document, facts.origin[other]) for other in _TOGETHER.get(key, ()) if other in facts.origin]
+            related.append((document, ("components", name, "groups")))
+            yield Problem(
+                document=document,
+                key=where,
+                message=f'component "{name}": {message}',
+                of_key=len(where) == 2,
+                related=tuple(related),
+            )
+        for family, entry in _families(manifests):
+            if entry.component == name and facts.values.get("configurations") != family:
+                where = facts.origin.get("configurations", ("components", name))
+                message = f'component "{name}" is that of the family "{family}", but does not have its configurations'
+                yield Problem(document=document, key=where, message=message, of_key=len(where) == 2)
+
+
+def _families(manifests: Manifests) -> list[tuple[str, FamilyEntry]]:
+    return [] if manifests.shims_or_none is None else list(manifests.shims.model.families.items())
+
+
+_TOGETHER = {
+    "kind": ("flag",),
+    "flag": ("kind",),
+    "variant": ("measured",),
+    "measured": ("variant",),
+    "arches": ("kind", "job"),
+    "release": ("arches",),
+}
+"""Facts that a contradiction about one is about too."""
 
 
 _PER_ARCH = ("method_on", "features_on", "paths_on", "removal_job_on", "not_measured_on")

@@ -248,7 +248,8 @@ def _of_shim(manifests: Manifests, shim: str, origin: KeyPath, message: str) -> 
     document = manifests.shims.document
     if origin[:2] == ("shims", shim):
         return Problem(document=document, key=origin, message=message)
-    return Problem(document=document, key=("shims", shim, "config"), message=message, of_key=True, related=((document, origin),))
+    related = ((document, origin), (document, ("shims", shim, "groups")))
+    return Problem(document=document, key=("shims", shim, "config"), message=message, of_key=True, related=related)
 
 
 @rule("KB234", "a guest that cannot start", acceptable=True)
@@ -278,7 +279,7 @@ def incomplete_guests(manifests: Manifests) -> Iterator[Problem]:
                     key=("shims", name, "config"),
                     message=message,
                     of_key=True,
-                    related=((document, origin),) if key in config.origin else (),
+                    related=((document, origin), (document, ("shims", name, "groups"))),
                 )
 
 

@@ -34,6 +34,7 @@ def unknown_shims(manifests: Manifests) -> Iterator[Problem]:
                 message=f'"{name}" is not a shim of shims.toml',
                 hint=did_you_mean(name, known),
                 of_key=of_key,
+                related=((manifests.shims.document, ("shims",)),),
             )
 
 
@@ -91,10 +92,25 @@ def unknown_names(manifests: Manifests) -> Iterator[Problem]:
         yield from reference
 
 
+_TABLES = {
+    "family": "families",
+    "hypervisor": "hypervisors",
+    "group": "groups",
+    "profile": "profiles",
+    "list": "lists",
+    "source": "sources",
+    "TEE": "tees",
+}
+
+
 def _unless_known(document: Document, key: KeyPath, name: str, known: Collection[str], what: str) -> Iterator[Problem]:
     if name not in known:
         yield Problem(
-            document=document, key=key, message=f'"{name}" is not a {what} of this document', hint=did_you_mean(name, known)
+            document=document,
+            key=key,
+            message=f'"{name}" is not a {what} of this document',
+            hint=did_you_mean(name, known),
+            related=((document, (_TABLES[what],)),),
         )
 
 
@@ -163,6 +179,7 @@ def unknown_components(manifests: Manifests) -> Iterator[Problem]:
                 key=key,
                 message=f'{context} "{name}", which is not a component of components.toml',
                 hint=did_you_mean(name, known),
+                related=((manifests.components.document, ("components",)),),
             )
 
 

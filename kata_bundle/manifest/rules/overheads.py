@@ -20,6 +20,8 @@ __all__ = [
     "class_names",
     "default_class",
     "diverging_overheads",
+    "hypervisors_have_programs",
+    "labels_of_technologies",
     "old_overheads",
     "plausible_overheads",
     "same_scheduling",
@@ -88,7 +90,7 @@ def diverging_overheads(manifests: Manifests) -> Iterator[Problem]:
             right, wrong = deviants(values)
             for name in wrong:
                 found, other = (getattr(model.classes[who].overhead, key) for who in (name, right or name))
-                message = f'the {key} overhead of "{name}" is {found}, that of "{right}" is {other}'
+                message = f'the "{key}" overhead of "{name}" is {found}, that of "{right}" is {other}'
                 related = ((document, ("classes", right or name, "overhead", key)),)
                 yield Problem(document=document, key=("classes", name, "overhead", key), message=message, related=related)
 
@@ -234,3 +236,81 @@ def same_scheduling(manifests: Manifests) -> Iterator[Problem]:
 
 def _sorted(value: object) -> object:
     return sorted(value.items()) if isinstance(value, dict) else value
+
+
+@rule("KB268", "a label or resource of another technology", acceptable=True)
+def labels_of_technologies(manifests: Manifests) -> Iterator[Problem]:
+    """The label or the resource of a TEE does not have the TEE's name among its words.
+
+    Nodes are chosen by the label, and the keys of a guest are counted by the resource; those of another technology put pods on
+    nodes that cannot start them.
+
+    Repair: give the label and the resource that node feature discovery publishes for this technology.
+
+    False alarm: a vendor that names them otherwise: accept it in ignores.toml.
+    """
+    document, model = manifests.runtime_classes.document, manifests.runtime_classes.model
+    vendors = {"snp": "amd", "tdx": "intel", "se": "feature"}
+    for technology, tee in model.tees.items():
+        for key in ("label", "resource"):
+            text = getattr(tee, key)
+            words = re.split(r"[./-]", text or "")
+            if text is not None and not {technology, vendors[technology]} <= set(words):
+                wanted = f'"{technology}" and "{vendors[technology]}"'
+                message = f'the {key} of "{technology}" is "{text}", without the words {wanted}'
+                yield Problem(document=document, key=("tees", technology, key), message=message)
+    for name, entry in model.classes.items():
+        for selector, value in entry.node_selector.items():
+            if value not in {"true", "false"}:
+                message = f'label "{selector}" of "{name}" is "{value}", expected "true" or "false"'
+                yield Problem(document=document, key=("classes", name, "node_selector", selector), message=message)
+
+
+@rule("KB238", "a hypervisor without its program", acceptable=True)
+def hypervisors_have_programs(manifests: Manifests) -> Iterator[Problem]:
+    """A hypervisor's "binary" is in no component, or a built-in one has a component, or one without a program starts a kernel.
+
+    A hypervisor is a program in bin that a component has, or a part of the shim ("built_in", called like the hypervisor
+    itself), or another service, which starts the guest and needs no kernel of ours.
+
+    Repair: correct "binary" or "built_in", or the component's "paths".
+
+    False alarm: none known. Hypervisors of unfinished shims are not looked at.
+    """
+    document, shims = manifests.shims.document, manifests.shims.model
+    used = {shim.hypervisor: name for name, shim in shims.shims.items() if shim.status == "active"}
+    programs = {
+        path
+        for name in manifests.components.model.components
+        for arch in Arch
+        for path in manifests.outputs(name, arch).files
+        if path.startswith("bin/")
+    }
+    for name, entry in shims.hypervisors.items():
+        if name not in used or entry.binary == "{emulator}":
+            continue
+        key: tuple[str, ...] = ("hypervisors", name, "binary" if entry.binary else "built_in")
+        problem = None
+        if entry.built_in and entry.binary != name:
+            problem = f'is built in, so its program is called "{name}", found "{entry.binary or "nothing"}"'
+        elif entry.built_in and f"bin/{entry.binary}" in programs:
+            problem = f'is built in, but a component has "bin/{entry.binary}"'
+            key = ("hypervisors", name, "built_in")
+        elif entry.binary and not entry.built_in and f"bin/{entry.binary}" not in programs:
+            problem = f'has its program in "bin/{entry.binary}", which no component has'
+        elif not entry.binary and not entry.built_in and _starts_kernels(manifests, name):
+            problem = f'has no program, but "{used[name]}" starts a kernel'
+            key = ("hypervisors", name)
+        if problem is not None:
+            related = ((document, ("hypervisors", name)), (document, ("hypervisors", name, "built_in")))
+            message = f'hypervisor "{name}" {problem}'
+            yield Problem(document=document, key=key, message=message, of_key=len(key) == 2, related=related)
+
+
+def _starts_kernels(manifests: Manifests, hypervisor: str) -> bool:
+    return any(
+        manifests.config(name, Arch(arch)).values.get("kernel") is not None
+        for name, shim in manifests.shims.model.shims.items()
+        if shim.hypervisor == hypervisor
+        for arch in shim.configured_on
+    )

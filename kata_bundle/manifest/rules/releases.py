@@ -330,6 +330,10 @@ def asset_limits(manifests: Manifests) -> Iterator[Problem]:
             message = f'expected a name such as kata-static, found "{name}"'
             yield Problem(document=document, key=("release", "bundles", family), message=message)
         names.setdefault(name or "", family)
+    missing = [path for path in ("opt/kata/VERSION", "opt/kata/versions.yaml") if path not in release.adds]
+    if missing:
+        message = f'"{missing[0]}" is not added to the bundles; who installs from them needs it'
+        yield Problem(document=document, key=("release", "adds"), message=message, of_key=True)
     for i, path in enumerate(release.adds):
         if not path.startswith("opt/kata/") or path.removeprefix("opt/kata/") not in {"VERSION", "versions.yaml"}:
             message = f'a bundle adds "{path}", expected opt/kata/VERSION or opt/kata/versions.yaml'

@@ -38,7 +38,10 @@ def consistent_shims(manifests: Manifests) -> Iterator[Problem]:
     for name, shim in model.shims.items():
         for key, message in _contradictions(model, shim):
             where: KeyPath = ("shims", name, key) if key else ("shims", name)
-            yield Problem(document=document, key=where, message=message, of_key=not key)
+            related = (
+                ((document, ("shims", name, "family")), (document, ("shims", name, "hypervisor"))) if key == "alias_of" else ()
+            )
+            yield Problem(document=document, key=where, message=message, of_key=not key, related=related)
 
 
 def _contradictions(model: ShimsDocument, shim: ShimEntry) -> Iterator[tuple[str, str]]:

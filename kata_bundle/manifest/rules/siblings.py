@@ -123,8 +123,9 @@ def family_siblings(manifests: Manifests) -> Iterator[Problem]:
             if left != right and key not in told:
                 told.add(key)
                 message = f'"{key}" of "{go}" is {_shown(left)}, that of "{rust}" {_shown(right)}'
-                where, back = (at, place) if at[:2] == ("shims", rust) or place[:2] != ("shims", go) else (place, at)
-                yield Problem(document=document, key=where, message=message, of_key=True, related=((document, back),))
+                related = tuple((document, key) for key in (at, place, ("shims", go, "groups"), ("shims", rust, "groups")))
+                where = at if at[:2] == ("shims", rust) or place[:2] != ("shims", go) else place
+                yield Problem(document=document, key=where, message=message, of_key=True, related=related)
 
 
 def _shown(value: object) -> str:
@@ -193,8 +194,9 @@ def _difference(  # noqa: PLR0917
 ) -> Problem:
     message = f'"{key}" of "{name}" {where} is {_shown(values[name])}, that of its sibling "{right}" {_shown(values[right])}'
     place: KeyPath = origin.get(key, ("shims", name))
-    related = () if place[:2] == ("shims", name) else ((manifests.shims.document, ("shims", name)),)
-    return Problem(document=manifests.shims.document, key=place, message=message, of_key=len(place) == 2, related=related)
+    document = manifests.shims.document
+    related = ((document, ("shims", name)), (document, ("shims", name, "groups"))) if place[:2] != ("shims", name) else ()
+    return Problem(document=document, key=place, message=message, of_key=len(place) == 2, related=related)
 
 
 _VARIES = frozenset(

@@ -86,7 +86,8 @@ def version_keys_exist(manifests: Manifests) -> Iterator[Problem]:
                 message = f'"{where[1]}" reads "{missing[0]}", which versions.yaml does not have'
                 hint = did_you_mean(missing[0], names)
                 document = manifests.components.document
-                yield Problem(document=document, key=(*where, "version_keys", i), message=message, hint=hint)
+                related = ((manifests.upstream.document, ("versions",)),)
+                yield Problem(document=document, key=(*where, "version_keys", i), message=message, hint=hint, related=related)
 
 
 @rule("KB271", "a name of upstream's that nothing uses", severity=Severity.WARNING, acceptable=True)
@@ -123,7 +124,17 @@ def unused_upstream_names(manifests: Manifests) -> Iterator[Problem]:
     unused += [(("key_parts", i), name, False) for i, name in enumerate(model.key_parts) if name not in parts]
     unused += [(("jobs", name), name, True) for name in model.jobs if name not in jobs]
     for key, name, of_key in unused:
-        yield Problem(document=document, key=key, message=f'"{name}" is defined and no component names it', of_key=of_key)
+        # Who reads the rest of the entry may be who forgot this member.
+        beside = f"{key[1]}." if key[0] == "versions" else "\0"
+        readers = [
+            (manifests.components.document, (*where, "version_keys"))
+            for where, layer in _layers(manifests)
+            if any(
+                text.startswith(beside) for item in layer.version_keys or () for text in _expanded(item, arches.get(where, set()))
+            )
+        ]
+        message = f'"{name}" is defined and no component names it'
+        yield Problem(document=document, key=key, message=message, of_key=of_key, related=tuple(readers[:4]))
 
 
 def _is_at_or_above(key: str, leaf: str) -> bool:
@@ -182,12 +193,17 @@ def cache_entries(manifests: Manifests) -> Iterator[Problem]:
                 what = "is no folder of upstream.toml" if match else "is not known as a part of keys"
                 name = match[1] if match else text
                 hint = did_you_mean(_folder(name) if match else name, folders if match else texts)
-                yield Problem(document=document, key=(*where, i), message=f'"{name}" {what}', hint=hint)
+                table: KeyPath = ("folders" if match else "key_parts",)
+                related = ((manifests.upstream.document, table),)
+                yield Problem(document=document, key=(*where, i), message=f'"{name}" {what}', hint=hint, related=related)
     for name in model.components:
         facts = manifests.facts(name)
         reads = _reads(manifests, name, set())
         origin = facts.origin.get("cache_key")
         if origin is None:
+            if facts.values.get("arches"):
+                message = f'"{name}" is built and has no cache key'
+                yield Problem(document=document, key=("components", name), message=message, of_key=True)
             continue
         keys = [text for text in facts.values["cache_key"] if _KEY.fullmatch(text) and "<" not in text]
         for text in keys:
@@ -203,8 +219,8 @@ def cache_entries(manifests: Manifests) -> Iterator[Problem]:
             if key not in keys and not any("<" in text for text in facts.values["cache_key"]):
                 at = facts.origin["version_keys"]
                 message = f'the cache key of "{name}" lacks "{key}", which it reads'
-                related = ((document, (*at, list(own).index(key))),)
-                yield Problem(document=document, key=origin, message=message, of_key=True, related=related)
+                lacking: KeyPath = (*at, list(own).index(key))
+                yield Problem(document=document, key=origin, message=message, of_key=True, related=((document, lacking),))
 
 
 def _key_lists(manifests: Manifests) -> Iterator[tuple[KeyPath, list[str]]]:
@@ -256,6 +272,7 @@ def jobs_exist(manifests: Manifests) -> Iterator[Problem]:
     False alarm: a new job upstream: add it to upstream.toml.
     """
     document, jobs = manifests.components.document, manifests.upstream.model.jobs
+    known = ((manifests.upstream.document, ("jobs",)),)
     for where, layer in _layers(manifests):
         removals = [((*where, "removal_job_on", arch), job) for arch, job in (layer.removal_job_on or {}).items()]
         if layer.removal_job is not None:
@@ -263,11 +280,17 @@ def jobs_exist(manifests: Manifests) -> Iterator[Problem]:
         for key, removal in removals:
             if jobs.get(removal) != []:
                 what = "builds components, so it removes none" if removal in jobs else "is not a job of upstream.toml"
-                yield Problem(document=document, key=key, message=f'"{removal}" {what}', hint=did_you_mean(removal, jobs))
+                yield Problem(
+                    document=document, key=key, message=f'"{removal}" {what}', hint=did_you_mean(removal, jobs), related=known
+                )
         if layer.job is not None and layer.job not in jobs:
             hint = did_you_mean(layer.job, jobs)
             yield Problem(
-                document=document, key=(*where, "job"), message=f'"{layer.job}" is not a job of upstream.toml', hint=hint
+                document=document,
+                key=(*where, "job"),
+                message=f'"{layer.job}" is not a job of upstream.toml',
+                hint=hint,
+                related=known,
             )
     for name in manifests.components.model.components:
         facts = manifests.facts(name)
@@ -275,7 +298,11 @@ def jobs_exist(manifests: Manifests) -> Iterator[Problem]:
         if job in jobs and kind is not None and kind not in jobs[job]:
             origin = facts.origin["kind"]
             message = f'job "{job}" does not build "{name}", which is of the kind "{kind}"'
-            related = ((document, facts.origin["job"]), (document, ("components", name)))
+            related = (
+                (document, facts.origin["job"]),
+                (document, ("components", name)),
+                (manifests.upstream.document, ("jobs", job)),
+            )
             yield Problem(document=document, key=origin, message=message, related=related)
 
 
@@ -295,7 +322,8 @@ def sources_exist(manifests: Manifests) -> Iterator[Problem]:
                 message = f'"{_bare(text)}" is no folder of upstream.toml'
                 hint = did_you_mean(_bare(text), folders)
                 document = manifests.components.document
-                yield Problem(document=document, key=(*where, "scripts", i), message=message, hint=hint)
+                related = ((manifests.upstream.document, ("folders",)),)
+                yield Problem(document=document, key=(*where, "scripts", i), message=message, hint=hint, related=related)
 
 
 @rule("KB247", "a component whose name does not fit its files", acceptable=True)
@@ -387,7 +415,8 @@ def outputs_and_paths(manifests: Manifests) -> Iterator[Problem]:
             plain = path.replace("{emulator}", Arch.X86_64.emulator).rstrip("/")
             if key not in told and not any(pattern.fullmatch(plain) for pattern in patterns):
                 told.add(key)
-                yield Problem(document=document, key=key, message=f'"{path}" is not among the outputs of "{name}"')
+                message = f'"{path}" is not among the outputs of "{name}"'
+                yield Problem(document=document, key=key, message=message, related=((document, facts.origin["outputs"]),))
         fixed = {path.rstrip("/") for _, path in given}
         for i, text in enumerate(values["outputs"]):
             for token in _tokens(text):
@@ -396,7 +425,9 @@ def outputs_and_paths(manifests: Manifests) -> Iterator[Problem]:
                     continue
                 if token.rstrip("/") not in fixed and token.removesuffix("/*") not in fixed:
                     told.add(key)
-                    yield Problem(document=document, key=key, message=f'"{token}" is not among the paths of "{name}"')
+                    message = f'"{token}" is not among the paths of "{name}"'
+                    paths = facts.origin.get("paths", facts.origin.get("paths_on", ("components", name)))
+                    yield Problem(document=document, key=key, message=message, related=((document, paths),))
 
 
 def _tokens(text: str) -> list[str]:
