@@ -210,8 +210,8 @@ def neighbours(site: Site) -> Neighbours:
 
 def _ancestors(site: Site) -> Iterator[str]:
     """Yield the state folder, ``<dest>`` and its parents below the root, as real paths."""
-    path = site.state
-    while len(path) > len(site.root.rstrip("/")):
+    path, root = site.state, site.root.rstrip("/") or "/"
+    while path not in {root, "/"}:
         yield path
         path = os.path.dirname(path)
 
