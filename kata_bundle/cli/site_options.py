@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kata_bundle.cli.app import PathName
+
 if TYPE_CHECKING:
     from kata_bundle.cli.app import App
     from kata_bundle.node.machine import Machine
@@ -27,7 +29,7 @@ def site_options(function: Any) -> Any:
             metavar="DIR",
             default="/",
             show_default=True,
-            type=click.Path(file_okay=False),
+            type=PathName(file_okay=False),
             help="Directory that stands for the host's root.",
         ),
     ):

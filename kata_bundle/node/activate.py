@@ -8,13 +8,15 @@ loads is not edited yet. Must not know: what is being installed.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import BundleError, HostError, InstallError, InstallRestoredError
+from kata_bundle.node.fileops import ChangeFile
 from kata_bundle.node.journal import Action, Journal, read_journal
-from kata_bundle.node.ops import CallService, SetLink
+from kata_bundle.node.ops import CallService, RemoveLink, SetLink
 from kata_bundle.node.state import parting_folder, remove_tree
 
 if TYPE_CHECKING:
@@ -62,7 +64,8 @@ def continue_forward(machine: Machine, journal: Journal, *, pause: bool = False)
             machine.files.rename(machine.site.journal, machine.site.paused)
             machine.files.sync_directory(machine.site.state)
             return
-        machine.services.confirm()
+        if any(_concerns_runtime(operation) for operation in journal.operations):
+            machine.services.confirm()
         _write_receipts(machine, journal)
     except (OSError, BundleError) as error:
         _take_back(machine, journal, error, called=reached)
@@ -83,7 +86,11 @@ def resume(machine: Machine) -> Journal:
     except FileNotFoundError:
         msg = f"no activation in {machine.site.dest} waits for its second stage"
         raise HostError(msg, hint="run the first stage before") from None
-    machine.files.rename(machine.site.paused, machine.site.journal)
+    try:
+        machine.files.rename(machine.site.paused, machine.site.journal)
+    except OSError as error:
+        msg = f"the second stage of the {journal.action} could not begin: {describe(error)}"
+        raise InstallError(msg, hint="run it again") from error
     continue_forward(machine, journal)
     return journal
 
@@ -126,6 +133,10 @@ def _is_superseded(machine: Machine, operation: Operation, later: Sequence[Opera
     return isinstance(operation, SetLink) and any(
         isinstance(other, SetLink) and other.path == operation.path and other.probe(machine) for other in later
     )
+
+
+def _concerns_runtime(operation: Operation) -> bool:
+    return isinstance(operation, CallService) or (isinstance(operation, ChangeFile) and operation.loaded_by is not None)
 
 
 def _take_back(machine: Machine, journal: Journal, error: Exception, *, called: bool) -> None:
@@ -195,19 +206,28 @@ def _call_again(machine: Machine, journal: Journal) -> list[str]:
 
 
 def _uninstall(machine: Machine, journal: Journal, *, pause: bool) -> None:
-    """Only ever forward: every step that does not depend on a failed one is carried out, then all failures are told (D8).
+    """Only ever forward: every step that does not depend on a failed one is carried out, then all failures are told (D8, D36).
 
-    The tree goes last, and only when nothing outside it can refer to it any more.
+    The links and the tree go last, and only when no file outside can refer to them any more: until then an uninstall that failed
+    is given up, and planned anew next time from the receipts and what the files are like then.
     """
     errors: list[str] = []
+    given_up = incomplete = False
     for operation in journal.operations[: journal.second_stage] if pause else journal.operations:
+        if given_up and isinstance(operation, RemoveLink):
+            continue
         try:
             operation.clean(machine)
             if not operation.probe(machine):
                 operation.apply(machine)
         except (OSError, BundleError) as error:
             errors.append(f"{operation.subject}: {describe(error)}")
-    if not errors:
+            incomplete = incomplete or isinstance(operation, RemoveLink)
+            given_up = given_up or not isinstance(operation, RemoveLink | CallService)
+    if given_up:
+        with contextlib.suppress(OSError):
+            machine.files.unlink(machine.site.journal)
+    elif not incomplete:
         try:
             if pause:
                 machine.files.rename(machine.site.journal, machine.site.paused)

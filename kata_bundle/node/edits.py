@@ -149,6 +149,8 @@ def plan_reverts(machine: Machine, records: Iterable[RecordedEdit], plan: EditPl
             if record.before is not None:
                 plan.notes.append(f"{record.path} was removed by somebody else: left so")
             continue
+        if found is not None and record.before is not None and _key(found[0]) == _key(record.before):
+            continue
         target = _pristine(machine, record, found)
         edited = found is not None and found[0].digest != record.after
         if edited and record.kind is EditKind.KEYS:

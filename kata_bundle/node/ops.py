@@ -304,7 +304,8 @@ class CallService:
     @property
     def subject(self) -> str:
         """What is called, readable."""
-        return " ".join(str(value) for value in self.what.values())
+        names = ("verb", "call", "unit", "program")
+        return " ".join(text for name in names if isinstance(text := self.what.get(name), str) and text)
 
     def probe(self, machine: Machine) -> bool:
         """Return false: what a service did cannot be seen from here."""

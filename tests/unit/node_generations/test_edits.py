@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from kata_bundle.core.errors import BundleError, HostError, InstallRestoredError
+from kata_bundle.core.errors import BundleError, HostError, InstallError, InstallRestoredError
 from kata_bundle.core.fsops import FileOps
 from kata_bundle.node.edits import PristineHost
 from kata_bundle.node.hostedit import HostEdit
@@ -207,6 +207,50 @@ def test_a_rollback_brings_the_older_edits_back_and_keeps_the_administrators(wor
     uninstall(world.machine())
     assert at(host, MAIN).read_text().count("# later") == 1
     assert "imports" not in at(host, MAIN).read_text()
+
+
+def test_an_uninstall_that_cannot_finish_keeps_the_tree_and_is_planned_anew(world, host, v1, put):
+    before = snapshot(host)
+    put(v1, "qemu", edits=edits("1"))
+
+    def refuse(verb, path):
+        if verb == "rename" and path.endswith(MAIN):
+            raise OSError(30, "Read-only file system", path)
+
+    with pytest.raises(InstallError, match=r"config\.toml"):
+        uninstall(world.machine(FileOps(refuse)))
+    assert (world.folder / "bin/kata-runtime").exists()
+    assert not at(host, CRIO).exists()
+    with at(host, MAIN).open("a") as stream:
+        stream.write("# meanwhile\n")
+    uninstall(world.machine())
+    after = snapshot(host)
+    assert after.pop(MAIN[1:])[0][2] == before.pop(MAIN[1:])[0][2] + b"# meanwhile\n"
+    assert after == before
+
+
+def test_a_unit_that_cannot_be_stopped_does_not_keep_the_rest_from_going(world, host, v1, put):
+    before = snapshot(host)
+    put(v1, "qemu", edits=edits("1"), stopping=({"verb": "stop", "unit": "n.service"},))
+    machine = world.machine()
+    machine.services = Stubborn()
+    with pytest.raises(InstallError, match=r"stop n\.service"):
+        uninstall(machine)
+    assert snapshot(host) == before
+
+
+def test_a_runtime_that_loads_nothing_new_is_not_asked(world, host, v1, v2, put):
+    put(v1, "qemu", edits=edits("1"))
+    machine = world.machine()
+    machine.services = Refusing()
+    assert put(v2, "qemu", machine=machine, edits=edits("1")).receipt.generation == 2
+
+
+class Stubborn(RecordingServices):
+    def call(self, what):
+        if what.get("verb") == "stop":
+            message = "it does not stop"
+            raise HostError(message)
 
 
 class Refusing(RecordingServices):
