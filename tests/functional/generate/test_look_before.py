@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from kata_bundle.core.arch import Arch
 from kata_bundle.core.resources import shipped
 from tests.fixtures.cli import call_cli
+from tests.support.bundles import sample_bundle
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "generate"
 SHIMS = "remote,qemu-nvidia-cpu-runtime-rs,qemu-nvidia-gpu-tdx"
@@ -101,6 +103,23 @@ def test_what_the_store_lacks_is_said_and_an_empty_store_is_an_error_that_makes_
     assert not (place / "no-store").exists()
 
 
+def test_imported_tarballs_are_weighed_as_a_bundle_would_use_them(cli, place):
+    common = ("--shim", "remote", "--arch", "x86_64")
+    cli("bundle", *common, "--tarballs", "tarballs", "--lock", "tarballs.lock").ok()
+    other = ("--store", str(place / "other-store"))
+    cli("import", "tarballs", "--arch", "x86_64", *other).ok()
+    assert cli("size", *common, *other).code == 2
+    sizes = [json.loads(cli("size", *common, *other, "--imported", how, "--json").ok()) for how in ("only", "prefer")]
+    assert sizes[0] == sizes[1]
+    made = (place / "tarballs" / "kata-static-shim-v2-go.tar.zst").stat().st_size
+    assert sizes[0]["total"]["packed_bytes"] == made
+
+
+def test_a_layer_of_other_settings_stands_in_for_the_one_a_bundle_would_pack_now(cli):
+    usual = json.loads(cli("size", "--shim", "qemu-nvidia-gpu-snp", "--arch", "x86_64", "--json").ok())
+    assert usual["complete"] is True  # packed at another level only
+
+
 def test_equal_sides_end_with_0_and_different_ones_with_12(cli):
     assert cli("diff", "old", "old").code == 0
     assert cli("diff", "old.lock", "old.lock", "--quiet").stdout == ""
@@ -147,6 +166,14 @@ def test_a_layer_that_is_not_what_the_index_says_stops_the_comparison(cli, place
     done = cli("diff", "old", "damaged")
     assert done.code == 7
     assert "Traceback" not in done.stderr
+
+
+def test_a_bundle_whose_index_tells_another_tree_stops_the_comparison(cli, tmp_path):
+    sample = sample_bundle(tmp_path, arches=(Arch.X86_64,))  # its index holds made-up tree digests
+    done = cli("diff", "old", str(sample.directory))
+    assert done.code == 7
+    assert "is not what the bundle index says of" in done.stderr
+    assert cli("diff", "old", str(sample.directory), "--files", "0").code == 12
 
 
 def test_a_release_note_is_markdown(cli):
