@@ -92,7 +92,7 @@ class World:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if process.poll() is not None:
-                pytest.fail(f"ended with {process.returncode}: {process.stdout.read()}")
+                pytest.fail(f"ended with {process.returncode}: {process.communicate()[0]}")
             if waiter.ACTION.encode() in Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0"):
                 return
             time.sleep(0.01)
