@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kata_bundle.cli.app import App, dry_run_option, json_option, manifests_option, pass_app, quiet_option
+from kata_bundle.cli.upstream_check import UpstreamChoice, check_upstream, tree_rules, upstream_options
 
 if TYPE_CHECKING:
     from kata_bundle.manifest.load import Loaded
@@ -23,21 +24,30 @@ Examples:
   kata-bundle check
   kata-bundle check --manifests my-manifests/ --format sarif >findings.sarif
   kata-bundle check --fix --dry-run
+  kata-bundle check --upstream ../kata-containers
+  kata-bundle check --upstream --git kata-containers.git --rev my-branch --since main
   kata-bundle check --explain KB204"""
 )
 @click.option("--format", "form", type=click.Choice(FORMS), default=None, help="Form of the report [default: text].")
 @click.option("--fix", is_flag=True, help="Repair what needs no judgement, then check; with --dry-run only show the changes.")
 @click.option("--explain", "code", metavar="CODE", help="Say what a finding's code means, and check nothing.")
+@upstream_options
 @manifests_option
 @dry_run_option
 @json_option
 @quiet_option
 @pass_app
-def command(app: App, form: str | None, fix: bool, code: str | None) -> None:
+def command(app: App, form: str | None, fix: bool, code: str | None, upstream: UpstreamChoice | None) -> None:
     """Validate all manifests; report every finding at once with its place. Exit with 3 when one is an error."""
     if code is not None:
         app.json = app.json or form == "json"
         _explain(app, code)
+        return
+    if upstream is not None:
+        if fix:
+            message = "--fix repairs our own manifests only"
+            raise click.UsageError(message)
+        check_upstream(app, upstream, "json" if app.json else form or "text")
         return
     from kata_bundle.cli.render import plural
     from kata_bundle.core.errors import FindingsError
@@ -169,10 +179,11 @@ def _explain(app: App, code: str) -> None:
     from kata_bundle.manifest.fixes import FIXABLE
     from kata_bundle.manifest.rules import REGISTRY
 
-    rule = REGISTRY.get(code.upper())
+    rules = {**REGISTRY, **tree_rules()}
+    rule = rules.get(code.upper())
     if rule is None:
         message = f'no finding has the code "{code}"'
-        raise UsageError(message, hint=did_you_mean(code.upper(), REGISTRY) or f"codes: {', '.join(sorted(REGISTRY))}")
+        raise UsageError(message, hint=did_you_mean(code.upper(), rules) or f"codes: {', '.join(sorted(rules))}")
     document = {
         "code": rule.code,
         "title": rule.title,

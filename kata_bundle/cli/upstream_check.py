@@ -100,9 +100,9 @@ def tree_rules() -> dict[str, Rule]:
     return dict(TREE_RULES)
 
 
-def check_upstream(app: App, choice: UpstreamChoice, form: str | None) -> None:
-    """Check the chosen tree and show what was found; raise :class:`FindingsError` when something is an error."""
-    from kata_bundle.cli.render import findings_text, plural
+def check_upstream(app: App, choice: UpstreamChoice, form: str) -> None:
+    """Check the chosen tree and show what was found as ``form``; raise :class:`FindingsError` when something is an error."""
+    from kata_bundle.cli.render import plural
     from kata_bundle.core.errors import FindingsError
     from kata_bundle.manifest.upstream.check import check_tree, new_findings, relocated
 
@@ -111,11 +111,7 @@ def check_upstream(app: App, choice: UpstreamChoice, form: str | None) -> None:
     if choice.since is not None:
         report = new_findings(checked, check_tree(_since(choice, choice.since)))
     report = relocated(report, _prefix(choice))
-    if app.json or form == "json":
-        app.json = True
-        app.emit(_document(report, choice), str)
-    elif len(report):
-        click.echo(findings_text(report))
+    _render(app, form, report, choice)
     news = f" that {choice.since} did not have" if choice.since is not None else ""
     if report.errors:
         counts = plural(report.errors, "error") + (f" and {plural(report.warnings, 'warning')}" if report.warnings else "")
@@ -123,6 +119,30 @@ def check_upstream(app: App, choice: UpstreamChoice, form: str | None) -> None:
         raise FindingsError(message, hint="kata-bundle check --explain CODE says more about a finding")
     found = plural(report.warnings, "warning") if report.warnings else "no findings"
     app.say(f"{_summary(checked)}: {found}{news}")
+
+
+def _render(app: App, form: str, report: Report, choice: UpstreamChoice) -> None:
+    if form == "json":
+        app.json = True
+        app.emit(_document(report, choice), str)
+    elif form == "text":
+        from kata_bundle.cli.render import findings_text
+
+        if len(report):
+            click.echo(findings_text(report))
+    else:
+        from kata_bundle import __version__
+        from kata_bundle.cli.reports import github_text, junit_text, sarif_document
+        from kata_bundle.core.canonical import dumps_pretty
+        from kata_bundle.manifest.rules import REGISTRY
+
+        rules = {**REGISTRY, **tree_rules()}
+        if form == "sarif":
+            click.echo(dumps_pretty(sarif_document(report, rules, version=__version__, accepted=[])), nl=False)
+        elif form == "junit":
+            click.echo(junit_text(report, rules))
+        elif len(report):
+            click.echo(github_text(report))
 
 
 def _files(choice: UpstreamChoice) -> Files:

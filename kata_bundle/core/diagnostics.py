@@ -91,10 +91,6 @@ class Report:
         self._sources[path] = text
 
     def source(self, path: str) -> str | None:
-        """Return the text of the document that findings call ``path``, ``None`` where it is not known."""
-        return self._sources.get(path)
-
-    def source(self, path: str) -> str | None:
         """Return the text of the document that findings call ``path``; ``None`` where it is not known."""
         return self._sources.get(path)
 

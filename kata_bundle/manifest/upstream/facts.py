@@ -208,6 +208,8 @@ class LocalBuild:
     """Every other target, pattern rules included."""
     references: tuple[Item, ...]
     """Every target named as a prerequisite or in a list."""
+    made_of: Mapping[str, frozenset[str]]
+    """Component to the components that its target needs."""
     lists: Mapping[Arch, Listing]
     """Components that "all" makes."""
     handlers: Listing | None

@@ -56,6 +56,7 @@ def read_local_build(reading: Reading) -> LocalBuild | None:
     targets: dict[str, Item] = {}
     others: set[str] = set()
     references: dict[tuple[str, Span], Item] = {}
+    made_of: dict[str, set[str]] = {}
     lists: dict[Arch, Listing] = {}
     for arch, makefile in makefiles.items():
         for target in makefile.targets:
@@ -67,6 +68,7 @@ def read_local_build(reading: Reading) -> LocalBuild | None:
             if target.name.startswith("."):
                 continue
             for name in target.prerequisites:
+                made_of.setdefault(component, set()).add(name.removesuffix(_END))
                 item = Item(name, _span(text, target.place, name))
                 references[item.name, item.span] = item
         lists[arch] = _built(text, makefile, arch)
@@ -75,6 +77,7 @@ def read_local_build(reading: Reading) -> LocalBuild | None:
         targets=targets,
         other_targets=frozenset(others),
         references=tuple(references.values()),
+        made_of={component: frozenset(names) for component, names in made_of.items() if component in targets},
         lists=lists,
         handlers=handlers,
         mentioned=mentioned,

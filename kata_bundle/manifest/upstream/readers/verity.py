@@ -1,8 +1,8 @@
 """Which root hash fills which make variable: the shim's build script hands the hashes of measured images to make.
 
-Format: ``GO_EXTRA_OPTS`` and ``RUST_EXTRA_OPTS`` made of ``$(read_verity_param "<variant>" "<VARIABLE>")`` in the shim's build
-script, and the list ``MEASURED_ROOTFS_VARIANTS`` of the script that builds components (both since 2026). Trees that do it in
-another way have no hashes here, and nothing is checked about them.
+Format: ``GO_EXTRA_OPTS``, ``RUST_EXTRA_OPTS`` and ``EXTRA_OPTS`` (both runtimes) made of ``$(read_verity_param "<variant>"
+"<VARIABLE>")`` in the shim's build script, and the list ``MEASURED_ROOTFS_VARIANTS`` of the script that builds components (both
+since 2026). Trees that do it in another way have no hashes here, and nothing is checked about them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,15 @@ __all__ = ["read_verity"]
 _SHIM: Final = "tools/packaging/static-build/shim-v2/build.sh"
 _COMPONENTS: Final = f"{FOLDER}/local-build/kata-deploy-binaries.sh"
 _READ: Final = re.compile(
-    r"^[ \t]*(GO|RUST)_EXTRA_OPTS\+?=.*\$\(read_verity_param \"([a-z0-9-]+)\" \"([A-Z0-9_]+)\"\)", re.MULTILINE
+    r"^[ \t]*(?:(GO|RUST)_)?EXTRA_OPTS\+?=.*\$\(read_verity_param \"([a-z0-9-]+)\" \"([A-Z0-9_]+)\"\)", re.MULTILINE
 )
+_CALL: Final = re.compile(r"\$\(read_verity_param\b")
 _VARIANTS: Final = re.compile(r"MEASURED_ROOTFS_VARIANTS=\(\n(.*?)\n\s*\)", re.DOTALL)
-_FAMILIES: Final = {"GO": RuntimeFamily.GO, "RUST": RuntimeFamily.RUST}
+_FAMILIES: Final = {
+    "GO": (RuntimeFamily.GO,),
+    "RUST": (RuntimeFamily.RUST,),
+    None: (RuntimeFamily.GO, RuntimeFamily.RUST),
+}
 
 
 def read_verity(reading: Reading) -> Verity | None:
@@ -34,8 +39,14 @@ def read_verity(reading: Reading) -> Verity | None:
     found: dict[RuntimeFamily, dict[str, Item]] = {}
     if text is None:
         return None
+    understood = set()
     for match in _READ.finditer(text.text):
-        found.setdefault(_FAMILIES[match.group(1)], {})[match.group(3)] = text.item(match, 2)
+        understood.add(text.lines.place(match.start(2)).line)
+        for family in _FAMILIES[match.group(1)]:
+            found.setdefault(family, {})[match.group(3)] = text.item(match, 2)
+    for call in _CALL.finditer(text.text):
+        if text.lines.place(call.start()).line not in understood:
+            reading.not_understood(text.span(call.start(), call.end()), "a root hash that is read in another form")
     if not found:
         return None
     variants = None

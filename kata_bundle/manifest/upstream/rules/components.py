@@ -117,8 +117,10 @@ def released_for_nothing(tree: UpstreamTree) -> Iterator[Problem]:
     flagged = {item.name for item in tree.installer.flagged} if tree.installer is not None else set()
     for allowlist in tree.allowlists:
         needed = _needed(tree, _family(allowlist), allowlist.arch)
+        made_of = {} if tree.local_build is None else tree.local_build.made_of
+        sealed = {part for name in needed if name.startswith("boot-image-") for part in made_of.get(name, frozenset())}
         for item in allowlist.listing.items:
-            if item.name not in needed and item.name not in flagged:
+            if item.name not in needed and item.name not in flagged and item.name not in sealed:
                 message = f'{allowlist.listing.what} has "{item.name}", which no shim of the {_family(allowlist)} runtime needs'
                 yield Problem(span=item.span, message=message)
 

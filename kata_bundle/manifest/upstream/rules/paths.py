@@ -134,8 +134,9 @@ def _everything(tree: UpstreamTree, arch: Arch) -> frozenset[str]:
 def unused_components(tree: UpstreamTree) -> Iterator[Problem]:
     """A cell lists a component of which its configuration names no file, not even in a comment.
 
-    It is installed and takes room for nothing. A path that a comment offers is taken as an alternative for administrators; the
-    debug kernel, the plain image and the plain initrd are always allowed.
+    It is installed and takes room for nothing. A path that a comment offers is taken as an alternative for administrators, and
+    what a sealed boot image is made of as meant for making it again; the debug kernel, the plain image and the plain initrd are
+    always allowed.
     """
     found: dict[tuple[str, str], list[Selectable]] = {}
     spans: dict[tuple[str, str], Span] = {}
@@ -144,8 +145,11 @@ def unused_components(tree: UpstreamTree) -> Iterator[Problem]:
             continue
         named = {name.path for name in named_paths(configuration)}
         offered = {posixpath.basename(value) for value in configuration.offered}
+        ingredients = _ingredients(tree, entry)
         for item in entry.cell.components:
             paths = provides(item.name, entry.arch)
+            if item.name in ingredients:
+                continue
             if not paths or item.name in _OPTIONAL or item.name.split("-")[0] == "qemu":
                 continue
             if any(_uses(path, named) for path in paths) or any(posixpath.basename(path) in offered for path in paths):
@@ -158,6 +162,13 @@ def unused_components(tree: UpstreamTree) -> Iterator[Problem]:
         yield Problem(span=spans[shim, component], message=message)
 
 
+def _ingredients(tree: UpstreamTree, entry: Selectable) -> set[str]:
+    """Return what sealed images of the cell are made of: administrators make them again with their own keys."""
+    made_of = {} if tree.local_build is None else tree.local_build.made_of
+    sealed = [name for name in entry.components(tree) if name.startswith("boot-image-")]
+    return {part for name in sealed for part in made_of.get(name, frozenset())}
+
+
 def _uses(path: str, named: set[str]) -> bool:
     return any(name.startswith(path) if path.endswith("/") else name == path for name in named)
 
@@ -166,8 +177,8 @@ def _uses(path: str, named: set[str]) -> bool:
 def qemu_flavours(tree: UpstreamTree) -> Iterator[Problem]:
     """The configuration's program, the cell's QEMU component and the installer's table do not name the same QEMU.
 
-    The installer writes a wrapper for <program of its component>; when the configuration names another one, either the wrapper
-    starts a program that is not there, or the wrong QEMU runs.
+    With another installation prefix the installer writes a wrapper that tells QEMU where its component's files are. When the
+    configuration names another program, the wrapper starts one that is not there, or gives it another one's files.
     """
     seen: set[tuple[str, str]] = set()
     for entry, configuration in _cells(tree):
