@@ -6,6 +6,7 @@ taken whole or not at all, also when the process dies. Must not know: rules.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ def import_directory(
     if problems:
         msg = f"{folder} was not imported, nothing was stored:\n  " + "\n  ".join(problems)
         raise IntegrityError(msg)
-    with store.lock(_LOCK):
+    with nullcontext() if dry_run else store.lock(_LOCK):
         current = _current(store, arch)
         result = tuple(
             Imported(record=record, file_count=tree.file_count, is_known=current.get(record.component) == record)

@@ -6,21 +6,22 @@ Knows: plans, the catalog's defaults and RuntimeClasses, layer records. Must not
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kata_bundle.core import canonical
+from kata_bundle.core.arch import Arch
 from kata_bundle.core.blobs import link_or_copy
 from kata_bundle.core.componentmap import FILE_NAME, ComponentMap, component_of_tarball, tarball_name
 from kata_bundle.core.errors import UsageError
 from kata_bundle.core.events import NO_PROGRESS
-from kata_bundle.core.fsops import FileOps, write_atomic
-from kata_bundle.oci import BundleIndex, write_bundle
+from kata_bundle.core.fsops import FileOps, one_writer, write_atomic
+from kata_bundle.oci import BundleIndex, Layout, write_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from kata_bundle.core.arch import Arch
     from kata_bundle.core.digest import Digest
     from kata_bundle.core.events import Progress
     from kata_bundle.manifest.catalog import Catalog
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from kata_bundle.store import Store
     from kata_bundle.store.records import LayerRecord
 
-__all__ = ["bundle_indexes", "write_layout", "write_tarballs"]
+__all__ = ["bundle_indexes", "check_targets", "write_layout", "write_tarballs"]
 
 
 def bundle_indexes(catalog: Catalog, plan: Plan, layers: Sequence[LayerRecord]) -> dict[Arch, BundleIndex]:
@@ -63,8 +64,40 @@ def bundle_indexes(catalog: Catalog, plan: Plan, layers: Sequence[LayerRecord]) 
     return indexes
 
 
+def check_targets(plan: Plan, *, layout: Path | None, tarballs: Path | None, lock: Path | None = None) -> None:
+    """Raise :class:`UsageError` when a bundle of ``plan`` cannot be written there; called before anything is made or written.
+
+    A folder has to be new, empty, or hold what an earlier run wrote, and nothing else may lie in it.
+    """
+    if layout is not None:
+        Layout.check_target(layout)
+    if tarballs is not None:
+        folders = _tarball_folders(plan, tarballs)
+        if len(folders) > 1:
+            _refuse_strangers(tarballs, lambda name: name in set(Arch))
+        for folder in folders.values():
+            _refuse_strangers(folder, lambda name: name == FILE_NAME or component_of_tarball(name) is not None)
+    if lock is not None and not lock.parent.is_dir():
+        msg = f"the folder of the lock {lock} does not exist"
+        raise UsageError(msg)
+    named = [("layout", layout), ("tarballs", tarballs), ("lock", lock)]
+    places = [(what, path, f"{os.path.realpath(path)}/") for what, path in named if path is not None]
+    for what, path, place in places:
+        for other, folder, whole in places:
+            if other not in {what, "lock"} and place.startswith(whole):
+                msg = f"the {what} {path} would lie in the folder of the {other}, {folder}"
+                raise UsageError(msg, hint="name places side by side")
+
+
 def write_layout(
-    catalog: Catalog, plan: Plan, layers: Sequence[LayerRecord], store: Store, directory: Path, *, source_date: int
+    catalog: Catalog,
+    plan: Plan,
+    layers: Sequence[LayerRecord],
+    store: Store,
+    directory: Path,
+    *,
+    source_date: int,
+    progress: Progress = NO_PROGRESS,
 ) -> Digest:
     """Write the bundle of ``plan`` to ``directory`` and return its digest (of the image index).
 
@@ -72,7 +105,8 @@ def write_layout(
     :class:`UsageError` when the directory holds something else, :class:`IntegrityError` when the store is damaged.
     """
     indexes = bundle_indexes(catalog, plan, layers)
-    return write_bundle(directory, indexes, store.verified_path, created=source_date).digest
+    with _checked_blobs(store, layers, "write the layout", progress) as source:
+        return write_bundle(directory, indexes, source, created=source_date).digest
 
 
 def write_tarballs(
@@ -90,26 +124,57 @@ def write_tarballs(
     run that the plan does not need are removed; a folder with other files is refused with :class:`UsageError` before anything
     is written. Returns the folders written.
     """
-    folders = {arch: directory if len(plan.arches) == 1 else directory / arch for arch in plan.arches}
-    for folder in folders.values():
-        strangers = [name for name in _names(folder) if name != FILE_NAME and component_of_tarball(name) is None]
-        if strangers:
-            msg = f'{folder} holds "{min(strangers)}", which is no part of a tarball set'
-            raise UsageError(msg, hint="name a new or empty folder")
-    for arch, folder in folders.items():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        FileOps().make_directory(os.fspath(directory))
-        FileOps().make_directory(os.fspath(folder))
-        wanted = {tarball_name(layer.component): layer for layer in layers if layer.arch is arch}
-        for name, layer in wanted.items():
-            link_or_copy(store.verified_path(layer.packed), folder / name, layer.packed, what=name)
-            progress.advance("tarballs", layer.packed_size_bytes)
-        for name in _names(folder):
-            if component_of_tarball(name) is not None and name not in wanted:
-                os.unlink(folder / name)
-        rows = {shim: {arch.value: catalog.component_map.components(shim, arch) or ()} for shim in plan.shims_on(arch)}
-        write_atomic(folder / FILE_NAME, canonical.dumps_pretty(ComponentMap(rows).to_dict()).encode())
+    check_targets(plan, layout=None, tarballs=directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    FileOps().make_directory(os.fspath(directory))
+    folders = _tarball_folders(plan, directory)
+    with _checked_blobs(store, layers, "write tarballs", progress) as source:
+        for arch, folder in folders.items():
+            FileOps().make_directory(os.fspath(folder))
+            rows = {shim: {arch.value: catalog.component_map.components(shim, arch) or ()} for shim in plan.shims_on(arch)}
+            with one_writer(folder):
+                _write_tarball_folder(folder, [layer for layer in layers if layer.arch is arch], source)
+                write_atomic(folder / FILE_NAME, canonical.dumps_pretty(ComponentMap(rows).to_dict()).encode())
     return tuple(folders.values())
+
+
+def _write_tarball_folder(folder: Path, layers: Sequence[LayerRecord], source: Callable[[Digest], Path]) -> None:
+    wanted = {tarball_name(layer.component): layer.packed for layer in layers}
+    for name, packed in wanted.items():
+        link_or_copy(source(packed), folder / name, packed, what=name)
+    for name in _names(folder):
+        if component_of_tarball(name) is not None and name not in wanted:
+            os.unlink(folder / name)
+
+
+def _tarball_folders(plan: Plan, directory: Path) -> dict[Arch, Path]:
+    return {arch: directory if len(plan.arches) == 1 else directory / arch for arch in plan.arches}
+
+
+@contextmanager
+def _checked_blobs(
+    store: Store, layers: Sequence[LayerRecord], task: str, progress: Progress
+) -> Iterator[Callable[[Digest], Path]]:
+    """Yield a function that returns the path of a layer's blob after reading it all, reporting that as the progress of a task."""
+    sizes = {layer.packed: layer.packed_size_bytes for layer in layers}
+
+    def source(digest: Digest) -> Path:
+        path = store.verified_path(digest)
+        progress.advance(task, sizes[digest])
+        return path
+
+    progress.start(task, sum(sizes.values()))
+    try:
+        yield source
+    finally:
+        progress.finish(task)
+
+
+def _refuse_strangers(folder: Path, is_ours: Callable[[str], bool]) -> None:
+    strangers = [name for name in _names(folder) if not is_ours(name) and ".tmp-" not in name]
+    if strangers:
+        msg = f'{folder} holds "{strangers[0]}", which is no part of a tarball set'
+        raise UsageError(msg, hint="name a new or empty folder")
 
 
 def _names(folder: Path) -> list[str]:

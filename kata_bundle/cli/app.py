@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "App",
     "Names",
+    "PathName",
     "arch_option",
     "dry_run_option",
     "jobs_option",
@@ -104,16 +105,35 @@ class App:
             raise FindingsError(message, hint="kata-bundle check shows them with their places")
         return catalog
 
-    def store(self) -> Store:
-        """Return the store of ``--store``, else the default one."""
+    def store(self, *, create: bool = True) -> Store:
+        """Return the store of ``--store``, else the default one; with ``--dry-run`` or without ``create`` none is made.
+
+        A store that may be written to is freed of what killed writers left.
+        """
         from pathlib import Path
 
         from kata_bundle.store import Store
 
-        return Store(Path(self.store_path) if self.store_path else Store.default_root())
+        is_writable = create and not self.dry_run
+        store = Store(Path(self.store_path) if self.store_path else Store.default_root(), create=is_writable)
+        if is_writable:
+            store.sweep()
+        return store
 
 
 pass_app = click.make_pass_decorator(App, ensure=True)
+
+
+class PathName(click.Path):
+    """A path that is not empty: what an unset variable leaves must not come to mean the current folder."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """Return the path, or fail as click does."""
+        if not value:
+            self.fail("an empty path", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def _into_app(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -139,7 +159,7 @@ store_option = _option(
     "--store",
     target="store_path",
     metavar="DIR",
-    type=click.Path(file_okay=False),
+    type=PathName(file_okay=False),
     envvar="KATA_BUNDLE_STORE",
     show_envvar=True,
     help="The local store [default: kata-bundle/store in the user's cache folder].",
@@ -196,8 +216,11 @@ def _flatten(values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
 def arch_option(function: Any) -> Any:
     """Add ``--arch``: one or more architectures in any spelling, ``all``; default: this machine's."""
 
-    def callback(_ctx: click.Context, _parameter: click.Parameter, value: tuple[tuple[str, ...], ...]) -> tuple[Arch, ...]:
+    def callback(ctx: click.Context, parameter: click.Parameter, value: tuple[tuple[str, ...], ...]) -> tuple[Arch, ...]:
         names = _flatten(value)
+        if not all(value):
+            message = "no architecture named"
+            raise click.BadParameter(message, ctx=ctx, param=parameter)
         if not names:
             return (Arch.of_this_machine(),)
         if names == ("all",):

@@ -8,6 +8,7 @@ import click
 
 from kata_bundle.cli.app import (
     App,
+    PathName,
     dry_run_option,
     jobs_option,
     json_option,
@@ -34,10 +35,10 @@ Examples:
   skopeo copy --all oci:out docker://registry.example/kata:v1"""
 )
 @selection_options
-@click.option("-o", "--output", metavar="DIR", type=click.Path(), help="Write the OCI layout there.")
-@click.option("--tarballs", metavar="DIR", type=click.Path(), help="Write the plain kata-static tarballs there (too).")
+@click.option("-o", "--output", metavar="DIR", type=PathName(), help="Write the OCI layout there.")
+@click.option("--tarballs", metavar="DIR", type=PathName(), help="Write the plain kata-static tarballs there (too).")
 @click.option(
-    "--lock", "lock_path", metavar="FILE", type=click.Path(dir_okay=False), default="kata-bundle.lock", show_default=True,
+    "--lock", "lock_path", metavar="FILE", type=PathName(dir_okay=False), default="kata-bundle.lock", show_default=True,
     help="The lock to write, or with --locked to enforce.",
 )  # fmt: skip
 @click.option("--locked", is_flag=True, help="Stop unless the inputs are exactly those of the lock.")
@@ -71,7 +72,7 @@ def command(
     from pathlib import Path
 
     from kata_bundle.archive.zstd import current_recipe
-    from kata_bundle.bundle.assemble import write_layout, write_tarballs
+    from kata_bundle.bundle.assemble import check_targets, write_layout, write_tarballs
     from kata_bundle.cli.make import ensure_lock, make_layers, prepare
     from kata_bundle.core import clock
 
@@ -81,7 +82,9 @@ def command(
     source_date = clock.source_date()
     store = app.store()
     prepared = prepare(app, selection, store, imported=imported)
-    changed = ensure_lock(prepared, Path(lock_path), locked=locked, dry_run=app.dry_run)
+    layout, tarball_folder, lock = Path(output) if output else None, Path(tarballs) if tarballs else None, Path(lock_path)
+    check_targets(prepared.plan, layout=layout, tarballs=tarball_folder, lock=lock)
+    changed = ensure_lock(prepared, lock, locked=locked, dry_run=app.dry_run)
     if app.dry_run:
         app.emit(_dry_document(prepared, changed), lambda: _dry_text(prepared, lock_path, changed, output, tarballs))
         return
@@ -90,11 +93,12 @@ def command(
     made = make_layers(app, prepared, store, recipe=current_recipe(level), source_date=source_date)
     layers = [one.layer for one in made]
     document: dict[str, Any] = {"layers": [one.to_dict() for one in made]}
-    if output is not None:
-        digest = write_layout(prepared.catalog, prepared.plan, layers, store, Path(output), source_date=source_date)
+    what = (prepared.catalog, prepared.plan, layers, store)
+    if layout is not None:
+        digest = write_layout(*what, layout, source_date=source_date, progress=app.progress)
         document.update(digest=digest, layout=output)
-    if tarballs is not None:
-        folders = write_tarballs(prepared.catalog, prepared.plan, layers, store, Path(tarballs), progress=app.progress)
+    if tarball_folder is not None:
+        folders = write_tarballs(*what, tarball_folder, progress=app.progress)
         document["tarballs"] = [str(folder) for folder in folders]
     app.close()
     app.emit(document, lambda: _text(made, document))

@@ -103,7 +103,7 @@ def prepare(app: App, selection: Selection, store: Store | None, *, imported: st
 def ensure_lock(prepared: Prepared, path: Path, *, locked: bool, dry_run: bool) -> bool:
     """Write the lock to ``path`` when it differs, or with ``locked`` enforce the one there; return whether it changed.
 
-    Raises :class:`LockError` when ``locked`` and the file is missing, is no lock, or disagrees.
+    Raises :class:`LockError` when the file is no lock, and with ``locked`` also when it is missing or disagrees.
     """
     text = prepared.lock.to_json()
     try:
@@ -113,8 +113,10 @@ def ensure_lock(prepared: Prepared, path: Path, *, locked: bool, dry_run: bool) 
             msg = f"{path} does not exist"
             raise LockError(msg, hint="run once without --locked to write it") from None
         data = b""
-    if locked:
-        enforce(Lock.from_json(data, what=str(path)), prepared.lock, what=str(path))
+    # Read even when it is going to be replaced: what is no lock is somebody's file.
+    known = Lock.from_json(data, what=str(path)) if data or locked else None
+    if known is not None and locked:
+        enforce(known, prepared.lock, what=str(path))
         return False
     if data == text.encode():
         return False

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kata_bundle.cli.app import App, json_option, pass_app, quiet_option
+from kata_bundle.cli.app import App, PathName, json_option, pass_app, quiet_option
 
 __all__ = ["command"]
 
@@ -22,7 +22,7 @@ Examples:
 @click.argument("name", required=False)
 @click.option("--write", is_flag=True, help="Write every schema that differs into the folder.")
 @click.option("--check", is_flag=True, help="Fail with 3 when a file of the folder is not what the models give.")
-@click.option("--folder", metavar="DIR", type=click.Path(file_okay=False), help="Folder of the files [default: the shipped one].")
+@click.option("--folder", metavar="DIR", type=PathName(file_okay=False), help="Folder of the files [default: the shipped one].")
 @json_option
 @quiet_option
 @pass_app

@@ -27,7 +27,7 @@ Examples:
 @pass_app
 def info(app: App) -> None:
     """Show where the store is, what it holds and how large it is."""
-    store = app.store()
+    store = app.store(create=False)
     digests = list(store.digests())
     layers = [layer.to_dict() for layer in store.layers()]
     document: dict[str, Any] = {

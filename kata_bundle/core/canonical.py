@@ -23,8 +23,13 @@ def dumps(value: object) -> bytes:
 
 
 def dumps_pretty(value: object) -> str:
-    """Return ``value`` as JSON for people: sorted, indented, newline at the end."""
-    return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """Return ``value`` as JSON for people: sorted, indented, newline at the end. It can always be written as UTF-8."""
+    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # file names that are no UTF-8 travel as lone surrogates, which only escapes can spell
+        return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+    return text
 
 
 def loads(data: bytes | str, *, what: str) -> Any:

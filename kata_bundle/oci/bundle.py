@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from kata_bundle.core.errors import IntegrityError, UsageError
+from kata_bundle.core.fsops import one_writer
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.image import ImageConfig, bundle_image, bundle_index_document, check_image, layer_descriptors
 from kata_bundle.oci.layout import Layout
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from kata_bundle.oci.bundleindex import BundleIndex
     from kata_bundle.oci.descriptor import Descriptor
     from kata_bundle.oci.documents import Manifest
+    from kata_bundle.oci.image import ImageDocuments
 
 __all__ = ["REF_NAME", "Bundle", "open_bundle", "write_bundle"]
 
@@ -36,8 +38,9 @@ def write_bundle(
 
     ``source`` gives the path of a packed layer's finished, checked file by its digest; it is linked where the file system
     allows. ``created`` is the source date in seconds since 1970. The same input makes the same files. An older bundle in
-    ``directory`` stays whole until the new one is, then its own blobs are removed. Raises :class:`UsageError` when the folder
-    holds something else, :class:`IntegrityError` when a blob is missing or has another size.
+    ``directory`` stays whole until the new one is, then its own blobs are removed; another process that writes there is waited
+    for. Raises :class:`UsageError` when the folder holds something else, :class:`IntegrityError` when a blob is missing or has
+    another size.
     """
     if not indexes:
         msg = "a bundle needs at least one architecture"
@@ -46,8 +49,20 @@ def write_bundle(
         if index.arch is not arch:
             msg = f"the bundle index given for {arch} is of {index.arch}"
             raise IntegrityError(msg)
-    layout = Layout.create(directory)
     images = {arch: bundle_image(indexes[arch], created) for arch in sorted(indexes)}
+    layout = Layout.create(directory)
+    with one_writer(directory):
+        return _write(layout, indexes, images, source, created=created)
+
+
+def _write(
+    layout: Layout,
+    indexes: Mapping[Arch, BundleIndex],
+    images: Mapping[Arch, ImageDocuments],
+    source: Callable[[Digest], Path],
+    *,
+    created: int,
+) -> Descriptor:
     keep: set[Digest] = set()
     for arch, image in images.items():
         for layer in layer_descriptors(indexes[arch]):

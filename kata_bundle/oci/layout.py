@@ -57,12 +57,11 @@ class Layout:
         return layout
 
     @classmethod
-    def create(cls, directory: Path) -> Layout:
-        """Return a layout to write to: a new or empty folder, or an older layout with one image, which is going to be replaced.
+    def check_target(cls, directory: Path) -> None:
+        """Raise :class:`UsageError` unless ``directory`` can be written to: not there, empty, or a layout with one image.
 
-        Raises :class:`UsageError` when the folder holds anything else, since what the new index does not name gets removed.
+        That one is going to be replaced. What the new index does not name gets removed, so nothing else may be there.
         """
-        layout = cls(directory)
         try:
             names = os.listdir(directory)
         except FileNotFoundError:
@@ -74,9 +73,14 @@ class Layout:
         if strangers:
             msg = f'{directory} holds "{min(strangers)}", which is no part of an image layout'
             raise UsageError(msg, hint="name a new or empty folder")
-        if INDEX_FILE in names and len(layout.index().manifests) > 1:
+        if INDEX_FILE in names and len(cls(directory).index().manifests) > 1:
             msg = f"{directory} is a layout with several images"
             raise UsageError(msg, hint="name a new or empty folder")
+
+    @classmethod
+    def create(cls, directory: Path) -> Layout:
+        """Return a layout to write to, its folders made; raises like :meth:`check_target`."""
+        cls.check_target(directory)
         directory.parent.mkdir(parents=True, exist_ok=True)
         for folder in (Path(os.path.realpath(directory)), directory / "blobs", directory / "blobs" / "sha256"):
             try:
@@ -84,7 +88,7 @@ class Layout:
             except FileExistsError:
                 msg = f"{folder} is a file or link, expected a folder"
                 raise UsageError(msg, hint="name a new or empty folder") from None
-        return layout
+        return cls(directory)
 
     # Reading
 

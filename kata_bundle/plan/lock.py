@@ -71,7 +71,7 @@ class Lock:
             )
         except (IntegrityError, KeyError, TypeError, AttributeError) as error:
             msg = f"{what} is not a lock of this program ({error})"
-            raise LockError(msg, hint="write it again: run the same command without --locked") from None
+            raise LockError(msg, hint="name another file, or remove it and run without --locked to write it again") from None
 
 
 def _component(value: Mapping[str, Any]) -> LockedComponent:

@@ -126,7 +126,11 @@ class Blobs:
 
     def digests(self) -> Iterator[Digest]:
         """Yield the digests of all blobs, sorted."""
-        for name in sorted(os.listdir(self._blobs)):
+        try:
+            names = sorted(os.listdir(self._blobs))
+        except FileNotFoundError:
+            return
+        for name in names:
             if len(name) == 64 and not name.strip("0123456789abcdef"):
                 yield Digest(f"sha256:{name}")
 

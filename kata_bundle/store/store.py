@@ -58,16 +58,16 @@ _FOLDERS = ("blobs", "blobs/sha256", "actions", "refs", "refs/layer", "roots", "
 
 
 class Store:
-    """A store below ``root``, made on first use. Safe for many threads and processes at once.
+    """A store below ``root``, made where there is none yet. Safe for many threads and processes at once.
 
-    ``durable=False`` leaves flushing to the system: for throwaway stores, where a power cut may lose or damage what was written
-    last (a damaged blob is still found on reading).
+    ``create=False`` makes nothing: a store that is not there is an empty one, which cannot be written to. ``durable=False``
+    leaves flushing to the system: for throwaway stores, where a power cut may lose or damage what was written last (a damaged
+    blob is still found on reading).
     """
 
-    def __init__(self, root: Path, *, durable: bool = True) -> None:
+    def __init__(self, root: Path, *, durable: bool = True, create: bool = True) -> None:
         self.root = root
-        self._durable = durable
-        self._prepare()
+        self._prepare(create=create)
         quarantine = root / "quarantine"
         self._blobs = Blobs(root, durable=durable)
         self._actions = Refs(root / "actions", "action", quarantine, durable=durable)
@@ -288,30 +288,38 @@ class Store:
             if self.size(record.packed) == record.packed_size_bytes:
                 yield record
 
-    def _prepare(self) -> None:
+    def _prepare(self, *, create: bool) -> None:
         version = self.root / "version"
         try:
             found = version.read_bytes()
         except FileNotFoundError:
-            self._create(version)
+            self._refuse_strangers()
+            if create:
+                self._create(version)
             return
         except NotADirectoryError:
             found = b""
         if found != _VERSION:
             msg = f"{self.root} is not a store of this version of kata-bundle"
             raise UsageError(msg, hint="name another folder with --store or KATA_BUNDLE_STORE")
-        if not all((self.root / folder).is_dir() for folder in _FOLDERS):
+        if create and not all((self.root / folder).is_dir() for folder in _FOLDERS):
             self._make_folders()
+
+    def _refuse_strangers(self) -> None:
+        known = {folder.split("/")[0] for folder in _FOLDERS} | {"version"}
+        try:
+            names = os.listdir(self.root)
+        except FileNotFoundError:
+            return
+        # Another process may be making the same store right now: its half is no stranger's file.
+        if any(name not in known and not name.startswith("version.tmp-") for name in names):
+            msg = f"{self.root} holds other files and is not a store"
+            raise UsageError(msg, hint="name an empty or new folder with --store or KATA_BUNDLE_STORE")
 
     def _create(self, version: Path) -> None:
         root = Path(os.path.realpath(self.root))  # the store may be a link to where there is room
         root.parent.mkdir(parents=True, exist_ok=True)
         FileOps().make_directory(os.fspath(root))
-        known = {folder.split("/")[0] for folder in _FOLDERS} | {"version"}
-        # Another process may be making the same store right now: its half is no stranger's file.
-        if any(name not in known and not name.startswith("version.tmp-") for name in os.listdir(root)):
-            msg = f"{self.root} holds other files and is not a store"
-            raise UsageError(msg, hint="name an empty or new folder with --store or KATA_BUNDLE_STORE")
         self._make_folders()
         # Last, so that a folder with this file is a complete store.
         write_atomic(version, _VERSION)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from kata_bundle.archive.zstd import current_recipe
-from kata_bundle.bundle.assemble import bundle_indexes, write_layout, write_tarballs
+from kata_bundle.bundle.assemble import bundle_indexes, check_targets, write_layout, write_tarballs
 from kata_bundle.bundle.pack import Content, pack_contents
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.componentmap import ComponentMap
@@ -123,3 +124,66 @@ def test_tarballs_of_an_earlier_run_go_and_other_files_are_never_touched(catalog
     with pytest.raises(UsageError, match="precious"):
         write_tarballs(catalog, plan, layers, store, tmp_path / "t")
     assert sorted(os.listdir(tmp_path / "t")) == before
+
+
+def test_several_writers_of_one_folder_leave_one_whole_bundle(catalog, store, tmp_path):
+    """Each removes what its index does not name: unguarded, they take each other's temporary files away."""
+    large, large_layers = made(catalog, store, tmp_path)
+    small, small_layers = made(catalog, store, tmp_path, shims=("clh",), arches=(X,))
+
+    def write(number):
+        plan, layers = ((large, large_layers), (small, small_layers))[number % 2]
+        write_layout(catalog, plan, layers, store, tmp_path / "out", source_date=DATE)
+        if plan is small:
+            write_tarballs(catalog, plan, layers, store, tmp_path / "t")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(40)))
+    assert not verify_layout(tmp_path / "out")
+    used = {layer.packed for layer in (small_layers if open_bundle(tmp_path / "out").arches() == (X,) else large_layers)}
+    assert len(os.listdir(tmp_path / "out" / "blobs" / "sha256")) == len(used) + 1 + 2 * len(
+        open_bundle(tmp_path / "out").arches()
+    )
+    assert not [name for name in os.listdir(tmp_path / "t") if ".tmp-" in name]
+
+
+@pytest.mark.parametrize(
+    ("layout", "tarballs", "lock", "words"),
+    [
+        ("a", "a", None, "the layout .*a would lie in the folder of the tarballs"),
+        ("a/b", "a", None, "the layout .* would lie in the folder of the tarballs"),
+        ("a", "a/b", None, "the tarballs .* would lie in the folder of the layout"),
+        ("link", "a", None, "would lie in the folder of"),
+        ("a", None, "a/kata-bundle.lock", "the folder of the lock .* does not exist"),
+        ("there", None, "there/kata-bundle.lock", "the lock .* would lie in the folder of the layout"),
+        (None, "there", "there/kata-bundle.lock", "the lock .* would lie in the folder of the tarballs"),
+        ("file", None, None, "is a file, expected a folder"),
+        (None, "file", None, "is a file, expected a folder"),
+        (None, "file/below", None, "is a file, expected a folder"),
+        ("taken", None, None, 'holds "letter"'),
+        (None, "taken", None, 'holds "letter"'),
+    ],
+)
+def test_places_are_looked_at_before_any_work(catalog, tmp_path, layout, tarballs, lock, words):
+    plan = plan_closure(catalog, Selection(shims=("qemu",), arches=(X,)))
+    (tmp_path / "there").mkdir()
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "letter").touch()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("a")
+    places = {"layout": layout, "tarballs": tarballs, "lock": lock}
+    with pytest.raises(UsageError, match=words):
+        check_targets(plan, **{what: None if name is None else tmp_path / name for what, name in places.items()})
+
+
+def test_tarballs_of_one_architecture_are_not_mixed_with_folders_of_several(catalog, store, tmp_path):
+    plan, layers = made(catalog, store, tmp_path, arches=(X,))
+    write_tarballs(catalog, plan, layers, store, tmp_path / "t")
+    both, both_layers = made(catalog, store, tmp_path)
+    with pytest.raises(UsageError, match="which is no part of a tarball set"):
+        write_tarballs(catalog, both, both_layers, store, tmp_path / "t")
+
+
+def test_places_beside_each_other_are_fine(catalog, store, tmp_path):
+    plan = plan_closure(catalog, Selection(shims=("qemu",), arches=(X, A)))
+    check_targets(plan, layout=tmp_path / "a", tarballs=tmp_path / "ab", lock=tmp_path / "lock")

@@ -31,3 +31,9 @@ def test_json_from_strangers_gives_one_clear_error(data, words):
     with pytest.raises(IntegrityError, match=words) as caught:
         canonical.loads(data, what="thing.json")
     assert "thing.json" in str(caught.value)
+
+
+def test_json_for_people_can_be_written_whatever_a_file_is_called():
+    assert canonical.dumps_pretty({"ü": "日本"}) == '{\n  "ü": "日本"\n}\n'
+    text = canonical.dumps_pretty({"path": b"b\xff".decode("utf-8", "surrogateescape")})
+    assert text.encode() == b'{\n  "path": "b\\udcff"\n}\n'

@@ -76,6 +76,20 @@ def test_a_store_of_another_format_is_refused(store):
         Store(store.root)
 
 
+def test_a_store_that_is_only_looked_at_is_not_made(tmp_path):
+    root = tmp_path / "none"
+    store = Store(root, create=False)
+    digest = digest_bytes(b"x")
+    assert (store.has(digest), store.get_result(digest), list(store.digests()), list(store.layers())) == (False, None, [], [])
+    assert store.roots() == {}
+    with pytest.raises(IntegrityError, match="is not in the store"):
+        store.open(digest)
+    assert not root.exists()
+    (tmp_path / "letter").touch()
+    with pytest.raises(UsageError, match="is not a store"):
+        Store(tmp_path, create=False)
+
+
 def test_a_store_left_half_made_or_with_a_folder_removed_works(store):
     (store.root / "tmp").rmdir()
     Store(store.root).put_bytes(b"x")
