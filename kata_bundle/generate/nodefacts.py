@@ -1,7 +1,7 @@
 """Node facts: what the installer has to know about shims, rendered from the catalog.
 
 The installer must work without the catalog (a node has no manifests), so ``kata_bundle/node/facts.json`` carries these facts; a
-test compares it with what the catalog gives. Refresh it with ``python -m kata_bundle.generate.nodefacts``.
+test compares it with what the catalog gives. ``kata-bundle generate all`` writes it.
 
 Knows: the catalog. Must not know: what the installer does with the facts.
 """
@@ -17,7 +17,7 @@ from kata_bundle.manifest.catalog import ShimStatus
 if TYPE_CHECKING:
     from kata_bundle.manifest.catalog import Catalog, Shim
 
-__all__ = ["facts_path", "is_current", "node_facts", "render_node_facts", "write"]
+__all__ = ["facts_path", "is_current", "node_facts", "render_node_facts"]
 
 
 def node_facts(catalog: Catalog) -> dict[str, Any]:
@@ -68,23 +68,3 @@ def is_current(catalog: Catalog) -> bool:
         return facts_path().read_text(encoding="utf-8") == render_node_facts(catalog)
     except FileNotFoundError:
         return False
-
-
-def write(catalog: Catalog) -> Path:
-    """Write the file and return its path."""
-    from kata_bundle.core.fsops import write_atomic
-
-    path = facts_path()
-    write_atomic(path, render_node_facts(catalog).encode())
-    return path
-
-
-if __name__ == "__main__":  # pragma: no cover - run by people who changed the manifests
-    from kata_bundle.core.errors import FindingsError
-    from kata_bundle.manifest import load_catalog
-
-    loaded, _report = load_catalog()
-    if loaded is None:
-        msg = "the manifests have errors; kata-bundle check shows them"
-        raise FindingsError(msg)
-    write(loaded)

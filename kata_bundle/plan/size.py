@@ -133,7 +133,12 @@ def size_report(cells: Mapping[tuple[Arch, str], Collection[str]], layers: Mappi
     for (arch, shim), row in cells.items():
         for component in dict.fromkeys(row):
             users.setdefault((arch, component), []).append(shim)
-    shims = [_shim(arch, shim, row, users, layers) for (arch, shim), row in cells.items()]
+    # By bytes, not by name: what another shim needs under another name is shared all the same.
+    sharers: dict[tuple[Arch, Digest], set[str]] = {}
+    for (arch, component), needed_by in users.items():
+        if (arch, component) in layers:
+            sharers.setdefault((arch, layers[arch, component].packed), set()).update(needed_by)
+    shims = [_shim(arch, shim, row, sharers, layers) for (arch, shim), row in cells.items()]
     order = list(dict.fromkeys(arch for arch, _ in cells))
     components = [
         ComponentSize(
@@ -157,14 +162,12 @@ def _shim(
     arch: Arch,
     shim: str,
     row: Collection[str],
-    users: Mapping[tuple[Arch, str], Collection[str]],
+    sharers: Mapping[tuple[Arch, Digest], Collection[str]],
     layers: Mapping[tuple[Arch, str], LayerSize],
 ) -> ShimSize:
     mine = {name: layers[arch, name] for name in row if (arch, name) in layers}
-    # By bytes, not by name: what another shim needs under another name is shared all the same.
-    others = {layers[key].packed for key, shims in users.items() if key[0] is arch and key in layers and set(shims) - {shim}}
     alone = _total(mine.values())
-    marginal = _total(layer for layer in mine.values() if layer.packed not in others)
+    marginal = _total(layer for layer in mine.values() if len(sharers[arch, layer.packed]) == 1)
     return ShimSize(
         arch=arch,
         shim=shim,
