@@ -19,6 +19,10 @@ def empty_cells(manifests: Manifests) -> Iterator[Problem]:
     """A shim has an architecture with no components, or no architecture at all.
 
     Every shim needs at least its shim component. An empty list does not mean "everything": it would install nothing.
+
+    Repair: list the components, or remove the architecture or the shim.
+
+    False alarm: none.
     """
     document, model = manifests.component_map.document, manifests.component_map.model
     for shim, row in model.shims.items():
@@ -36,6 +40,10 @@ def shims_without_rows(manifests: Manifests) -> Iterator[Problem]:
     """A complete shim of shims.toml is not in the component map.
 
     It could be selected, but nothing would be installed for it. Add its row, or give it another status in shims.toml.
+
+    Repair: add the row, or give the shim the status "alias" or "unfinished".
+
+    False alarm: none.
     """
     shims = manifests.shims
     rows = manifests.component_map.model.shims
@@ -53,6 +61,10 @@ def rows_of_incomplete_shims(manifests: Manifests) -> Iterator[Problem]:
 
     An alias has the components of the shim it stands for; an unfinished shim cannot be installed. Either the row or the status is
     wrong.
+
+    Repair: remove the row, or correct the status.
+
+    False alarm: none.
     """
     document, model = manifests.component_map.document, manifests.component_map.model
     shims = manifests.shims.model.shims
@@ -68,6 +80,10 @@ def built_on_other_architectures(manifests: Manifests) -> Iterator[Problem]:
     """A cell lists a component that components.toml does not build on that architecture.
 
     Its tarball would never exist. Either the component's "arches" lacks one, or the cell lists the wrong component.
+
+    Repair: add the architecture to the component, or remove the component from the cell.
+
+    False alarm: none.
     """
     document, model = manifests.component_map.document, manifests.component_map.model
     components = manifests.components.model.components
@@ -88,6 +104,10 @@ def not_shipped(manifests: Manifests) -> Iterator[Problem]:
     """A cell lists an intermediate result, a tool, a component for a flag, or one that nothing ships.
 
     Only components of the kind "shipped" reach a node because a cell lists them.
+
+    Repair: list another component, or correct the kind.
+
+    False alarm: none.
     """
     document, model = manifests.component_map.document, manifests.component_map.model
     components = manifests.components.model.components

@@ -19,6 +19,10 @@ def shims_without_classes(manifests: Manifests) -> Iterator[Problem]:
     """A complete shim has no entry in runtimeclasses.toml.
 
     The chart renders no class for such a shim and says nothing, so that no pod can use it.
+
+    Repair: add the class to runtimeclasses.toml.
+
+    False alarm: none; a shim that is not complete has another status.
     """
     shims = manifests.shims
     document, classes = manifests.runtime_classes.document, manifests.runtime_classes.model.classes
@@ -31,7 +35,12 @@ def shims_without_classes(manifests: Manifests) -> Iterator[Problem]:
 
 @rule("KB223", "a RuntimeClass of an alias")
 def classes_of_aliases(manifests: Manifests) -> Iterator[Problem]:
-    """runtimeclasses.toml has an entry for an alias, which has the class of the shim it stands for."""
+    """runtimeclasses.toml has an entry for an alias, which has the class of the shim it stands for.
+
+    Repair: remove the entry.
+
+    False alarm: none.
+    """
     document, model = manifests.runtime_classes.document, manifests.runtime_classes.model
     shims = manifests.shims.model.shims
     for name in model.classes:

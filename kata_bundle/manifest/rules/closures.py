@@ -100,11 +100,15 @@ def missing_files(manifests: Manifests) -> Iterator[Problem]:
             message = f'no component of "{cell.shim}" on {arch} has "{path}", its "{key}"'
             row: KeyPath = ("shims", cell.shim, arch.value)
             if at_value:
-                related = ((manifests.component_map.document, row),)
+                related = (
+                    (manifests.component_map.document, row),
+                    (manifests.shims.document, ("shims", cell.shim, "config")),
+                    (manifests.shims.document, ("shims", cell.shim, "groups")),
+                )
                 yield Problem(document=manifests.shims.document, key=origin, message=message, hint=hint, related=related)
             else:
                 shims = manifests.shims.document
-                back = ((shims, origin), (shims, ("shims", cell.shim, "groups")))
+                back = tuple((shims, place) for place in (origin, *(("shims", cell.shim, part) for part in ("config", "groups"))))
                 document = manifests.component_map.document
                 yield Problem(document=document, key=row, message=message, hint=hint, related=back)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kata_bundle.manifest.rules.registry import Problem, rule
 
@@ -22,14 +22,20 @@ REQUIRED_FACTS = ("kind", "licence", "method", "arches", "outputs", "scripts")
 
 @rule("KB214", "a component without a fact that every component has")
 def components_are_complete(manifests: Manifests) -> Iterator[Problem]:
-    """Neither the component nor any of its groups gives its kind, licence, method, architectures, outputs or scripts."""
+    """Neither the component nor any of its groups gives its kind, licence, method, architectures, outputs or scripts.
+
+    Repair: add the fact to the component or to one of its groups.
+
+    False alarm: none.
+    """
     document, model = manifests.components.document, manifests.components.model
     for name in model.components:
         values = manifests.facts(name).values
         for key in REQUIRED_FACTS:
             if values.get(key) is None or (values[key] == [] and key == "outputs"):
                 message = f'component "{name}" has no "{key}", and no group of it gives one'
-                groups = ((document, ("components", name, "groups")),)
+                entry = model.components[name]
+                groups = ((document, ("components", name, "groups")), *((document, ("groups", group)) for group in entry.groups))
                 yield Problem(document=document, key=("components", name), message=message, of_key=True, related=groups)
 
 
@@ -40,6 +46,10 @@ def consistent_components(manifests: Manifests) -> Iterator[Problem]:
     A component of the kind "flag" names its flag, others have none; an unused component is built nowhere, others somewhere; what
     is said per architecture is said for architectures on which the component is built; a root hash has a variant; what is built
     has a job.
+
+    Repair: correct one of the facts that the message names.
+
+    False alarm: a group may speak of more architectures than each of its components has; that is no finding.
     """
     document, model = manifests.components.document, manifests.components.model
     for name in model.components:
@@ -72,6 +82,7 @@ _TOGETHER = {
     "variant": ("measured",),
     "measured": ("variant",),
     "arches": ("kind", "job"),
+    "method": ("scripts", "version_keys"),
     "release": ("arches",),
 }
 """Facts that a contradiction about one is about too."""
@@ -87,6 +98,7 @@ def _contradictions(facts: Layered) -> Iterator[tuple[str, str]]:
         yield "kind", 'the kind "flag" needs the name of the flag'
     if kind not in {None, "flag"} and values.get("flag") is not None:
         yield "flag", f'a component of the kind "{kind}" is not brought in by a flag'
+    yield from _method(values)
     if values.get("measured") and values.get("variant") is None:
         yield "measured", "a root hash needs a variant"
     if values.get("variant") is not None and not values.get("measured"):
@@ -110,9 +122,24 @@ def _contradictions(facts: Layered) -> Iterator[tuple[str, str]]:
             yield "release", f"the {family} release has it on {', '.join(wrong)}, where it is not built"
 
 
+def _method(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    scripts = values.get("scripts")
+    if scripts is not None and values.get("method") is not None:
+        for method, mark in (("osbuilder", "tools/osbuilder"), ("genprotimg", "build_se_image.sh")):
+            if (values["method"] == method) != any(mark in text for text in scripts):
+                yield "method", f'the method "{values["method"]}" does not fit its scripts'
+    if (values.get("method") == "copied script") != (values.get("version_keys") == []):
+        yield "method", "a component that is copied reads no version, and others read one"
+
+
 @rule("KB219", "components that are made from each other")
 def dependency_cycles(manifests: Manifests) -> Iterator[Problem]:
-    """Following "build_depends_on" from a component leads back to it, so that none of them can be made first."""
+    """Following "build_depends_on" from a component leads back to it, so that none of them can be made first.
+
+    Repair: remove one of the dependencies of the circle.
+
+    False alarm: none.
+    """
     document, model = manifests.components.document, manifests.components.model
     parents = {name: list(manifests.facts(name).values.get("build_depends_on") or ()) for name in model.components}
     done: set[str] = set()

@@ -279,7 +279,7 @@ def incomplete_guests(manifests: Manifests) -> Iterator[Problem]:
                     key=("shims", name, "config"),
                     message=message,
                     of_key=True,
-                    related=((document, origin), (document, ("shims", name, "groups"))),
+                    related=((document, origin), (document, ("shims", name, "groups")), (document, ("config",))),
                 )
 
 

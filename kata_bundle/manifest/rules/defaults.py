@@ -29,6 +29,10 @@ def every_architecture_has_defaults(manifests: Manifests) -> Iterator[Problem]:
     """The component map has rows for an architecture for which there is no document in "arches".
 
     Without defaults, an installation that names no shims would have to guess.
+
+    Repair: add arches/<architecture>.toml.
+
+    False alarm: none.
     """
     used = {arch for row in manifests.component_map.model.shims.values() for arch in row}
     for arch in Arch:
@@ -42,6 +46,10 @@ def default_shim_is_a_default(manifests: Manifests) -> Iterator[Problem]:
     """The default shim of an architecture is not in its list of default shims.
 
     The default RuntimeClass stands for the default shim, so that shim has to be installed by default.
+
+    Repair: add the shim to the list, or choose another default shim.
+
+    False alarm: none.
     """
     for entry in manifests.arches.values():
         if entry.model.default_shim not in entry.model.default_shims:
@@ -54,6 +62,10 @@ def defaults_have_rows(manifests: Manifests) -> Iterator[Problem]:
     """A default shim has no row for that architecture in the component map.
 
     A default installation would have to leave it out, or fail.
+
+    Repair: add the row, or remove the shim from the defaults.
+
+    False alarm: a list that another program shares, and that names shims ahead of their components: accept it in ignores.toml.
     """
     rows = manifests.component_map.model.shims
     for arch, entry in manifests.arches.items():
@@ -65,7 +77,12 @@ def defaults_have_rows(manifests: Manifests) -> Iterator[Problem]:
 
 @rule("KB213", "an incomplete shim among the defaults")
 def incomplete_defaults(manifests: Manifests) -> Iterator[Problem]:
-    """A default list names an alias or an unfinished shim. Defaults name complete shims only."""
+    """A default list names an alias or an unfinished shim. Defaults name complete shims only.
+
+    Repair: remove the shim from the defaults, or complete it.
+
+    False alarm: none.
+    """
     shims = manifests.shims.model.shims
     for entry in manifests.arches.values():
         for i, name in enumerate(entry.model.default_shims):

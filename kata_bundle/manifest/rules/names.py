@@ -24,6 +24,10 @@ def unknown_shims(manifests: Manifests) -> Iterator[Problem]:
 
     shims.toml is the registry of shims. The component map, the default lists, RuntimeClasses and aliases may only name what is
     there; a misspelt name would be a shim that nobody can install.
+
+    Repair: correct the name, or add the shim to shims.toml.
+
+    False alarm: none.
     """
     known = manifests.shims.model.shims
     for document, key, name, of_key in _shim_references(manifests):
@@ -62,6 +66,10 @@ def unknown_architectures(manifests: Manifests) -> Iterator[Problem]:
     """The folder "arches" holds a file that is not named after an architecture.
 
     Each file there is "<architecture>.toml" with uname's name. Anything else would never be read.
+
+    Repair: rename the file, or move it elsewhere. Hidden files are not looked at.
+
+    False alarm: none.
     """
     known = [f"{arch}.toml" for arch in Arch]
     for name in manifests.arch_files:
@@ -83,6 +91,10 @@ def unknown_names(manifests: Manifests) -> Iterator[Problem]:
     """A group, list, hypervisor, family, overhead source or TEE is named that its document does not define.
 
     Shims and components take settings from named groups; a misspelt group would leave them out in silence.
+
+    Repair: correct the name, or define it.
+
+    False alarm: none.
     """
     for reference in _shim_names(manifests):
         yield from reference
@@ -170,6 +182,10 @@ def unknown_components(manifests: Manifests) -> Iterator[Problem]:
 
     Cells of the component map, shim families, QEMU artifacts and build dependencies may only name what is there. A cell that
     lists an unknown component asks for a tarball that nobody makes.
+
+    Repair: correct the name, or add the component to components.toml.
+
+    False alarm: none.
     """
     known = manifests.components.model.components
     for document, key, name, context in _component_references(manifests):
@@ -212,6 +228,10 @@ def duplicates(manifests: Manifests) -> Iterator[Problem]:
     """A list names the same thing twice.
 
     No list of the manifests counts its entries, so the second one is a left-over, or stands where another name was meant.
+
+    Repair: remove the second entry.
+
+    False alarm: none; texts of "_comment" may repeat.
     """
     for document in manifests.documents():
         stack: list[tuple[KeyPath, object]] = [((), document.data)]
@@ -223,7 +243,9 @@ def duplicates(manifests: Manifests) -> Iterator[Problem]:
                 seen: dict[str, int] = {}
                 for i, item in enumerate(value):
                     if item in seen:
-                        yield Problem(document=document, key=(*where, i), message=f'"{item}" stands twice in this list')
+                        first = ((document, (*where, seen[item])),)
+                        message = f'"{item}" stands twice in this list'
+                        yield Problem(document=document, key=(*where, i), message=message, related=first)
                     seen.setdefault(item, i)
 
 
@@ -232,6 +254,10 @@ def unused_definitions(manifests: Manifests) -> Iterator[Problem]:
     """A group, list, hypervisor, overhead source or TEE is defined and never used.
 
     It may be left over, or the place that ought to use it names another one.
+
+    Repair: remove the definition, or name it where it was meant.
+
+    False alarm: a definition that is kept for later: remove it until then.
     """
     if manifests.shims_or_none is not None:
         document, model = manifests.shims.document, manifests.shims.model

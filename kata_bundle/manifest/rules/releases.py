@@ -329,6 +329,9 @@ def asset_limits(manifests: Manifests) -> Iterator[Problem]:
         elif not name.startswith("kata-") or not name.endswith("static"):
             message = f'expected a name such as kata-static, found "{name}"'
             yield Problem(document=document, key=("release", "bundles", family), message=message)
+        elif ("go" in name.split("-")) != (family == "go"):
+            message = f'"{name}" is the bundle of the {family} family, but its name says otherwise'
+            yield Problem(document=document, key=("release", "bundles", family), message=message)
         names.setdefault(name or "", family)
     missing = [path for path in ("opt/kata/VERSION", "opt/kata/versions.yaml") if path not in release.adds]
     if missing:

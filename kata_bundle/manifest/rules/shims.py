@@ -33,6 +33,10 @@ def consistent_shims(manifests: Manifests) -> Iterator[Problem]:
 
     An alias names the shim it stands for and has no facts beyond it; other shims name none. A QEMU artifact needs QEMU as the
     hypervisor. Every shim that is no alias has a configuration on at least one architecture.
+
+    Repair: correct one of the facts that the message names.
+
+    False alarm: none.
     """
     document, model = manifests.shims.document, manifests.shims.model
     for name, shim in model.shims.items():
@@ -69,6 +73,10 @@ def configurations_are_complete(manifests: Manifests) -> Iterator[Problem]:
     """No layer of shims.toml gives a value that all configuration files state.
 
     Set it in the table "config", for a family, a group, or the shim.
+
+    Repair: give the value.
+
+    False alarm: none.
     """
     document, model = manifests.shims.document, manifests.shims.model
     for name, shim in model.shims.items():
@@ -85,6 +93,10 @@ def dead_settings(manifests: Manifests) -> Iterator[Problem]:
     """A shim has settings for an architecture on which it is not configured, or unsets what nothing set.
 
     Either the architecture is wrong, or "configured_on" lacks it.
+
+    Repair: correct the architecture, or remove the setting.
+
+    False alarm: none.
     """
     document, model = manifests.shims.document, manifests.shims.model
     for name, shim in model.shims.items():

@@ -167,6 +167,13 @@ def confidential_siblings(manifests: Manifests) -> Iterator[Problem]:
         alike = [name for name in here if shims[name].tee != "se"]
         for members in groups(((shims[name].family, shims[name].gpu), name) for name in alike):
             yield from _differences(manifests, members, arch, _SAME_GUEST)
+    kin = [name for name in shims if shims[name].tee is not None or shims[name].coco_dev]
+    for members in groups(((shims[name].family, shims[name].gpu), name) for name in kin):
+        arches = [(name, sorted(shims[name].configured_on)) for name in members]
+        right, wrong = deviants(arches)
+        for name in wrong:
+            origin: dict[str, KeyPath] = {"configured_on": ("shims", name, "configured_on")}
+            yield _difference(manifests, name, right or name, "configured_on", origin, dict(arches), "in shims.toml")
     for key in _GUEST_PULL:
         values = [(name, manifests.chart(name).values.get(key)) for name in shims]
         right, wrong = deviants(values)
@@ -243,7 +250,7 @@ def no_shared_files(manifests: Manifests) -> Iterator[Problem]:
     """
     document = manifests.shims.document
     for name, shim in manifests.shims.model.shims.items():
-        if shim.status != "active" or shim.hypervisor == "remote":
+        if shim.status != "active":
             continue
         chart = manifests.chart(name)
         if any(chart.values.get(key) for key in _GUEST_PULL):

@@ -186,7 +186,8 @@ def cache_entries(manifests: Manifests) -> Iterator[Problem]:
     seen: set[KeyPath] = set()
     for where, layer in _key_lists(manifests):
         for i, text in enumerate(layer):
-            if text.startswith("@") or _KEY.fullmatch(text) or text in texts:
+            is_builder = where[-1] == "builder_key" and i == 0  # the image's name, checked with the component's folders
+            if text.startswith("@") or _KEY.fullmatch(text) or text in texts or is_builder:
                 continue
             match = _COMMIT.fullmatch(text)
             if match is None or _folder(match[1]) not in folders:
@@ -196,14 +197,12 @@ def cache_entries(manifests: Manifests) -> Iterator[Problem]:
                 table: KeyPath = ("folders" if match else "key_parts",)
                 related = ((manifests.upstream.document, table),)
                 yield Problem(document=document, key=(*where, i), message=f'"{name}" {what}', hint=hint, related=related)
+    yield from _builders(manifests)
     for name in model.components:
         facts = manifests.facts(name)
         reads = _reads(manifests, name, set())
         origin = facts.origin.get("cache_key")
         if origin is None:
-            if facts.values.get("arches"):
-                message = f'"{name}" is built and has no cache key'
-                yield Problem(document=document, key=("components", name), message=message, of_key=True)
             continue
         keys = [text for text in facts.values["cache_key"] if _KEY.fullmatch(text) and "<" not in text]
         for text in keys:
@@ -212,7 +211,8 @@ def cache_entries(manifests: Manifests) -> Iterator[Problem]:
                 if where not in seen:
                     seen.add(where)
                     message = f'the cache key of "{name}" has "{text}", which it does not read'
-                    yield Problem(document=document, key=where, message=message, hint=did_you_mean(text, reads))
+                    related = ((document, facts.origin.get("version_keys", ("components", name))),)
+                    yield Problem(document=document, key=where, message=message, hint=did_you_mean(text, reads), related=related)
         own = facts.values.get("version_keys") or ()
         main = [key for key in own if key.endswith((".version", ".tag")) and "<" not in key and ".arm64." not in key]
         for key in main:
@@ -221,6 +221,36 @@ def cache_entries(manifests: Manifests) -> Iterator[Problem]:
                 message = f'the cache key of "{name}" lacks "{key}", which it reads'
                 lacking: KeyPath = (*at, list(own).index(key))
                 yield Problem(document=document, key=origin, message=message, of_key=True, related=((document, lacking),))
+
+
+def _builders(manifests: Manifests) -> Iterator[Problem]:
+    """Yield what is wrong between a component's folders, its builder image and the commits in its keys."""
+    document = manifests.components.document
+    always = set(manifests.components.model.cache.always)
+    seen: set[KeyPath] = set()
+    for name in manifests.components.model.components:
+        facts = manifests.facts(name)
+        scripts = {_bare(text) for text in facts.values.get("scripts") or ()}
+        related = ((document, facts.origin.get("scripts", ("components", name))),)
+        found: list[tuple[KeyPath, str]] = []
+        for key in ("cache_key", "builder_key"):
+            for text in facts.values.get(key) or ():
+                match = _COMMIT.fullmatch(text)
+                folder = _folder(match[1]) if match and text not in always else None
+                if folder is not None and folder not in scripts and not folder.startswith("src/libs"):
+                    where = _where_listed(manifests, facts.origin[key], text) if key == "cache_key" else facts.origin[key]
+                    found.append((where, f'the {key} of "{name}" has "{folder}", which is not among its scripts'))
+        builder = facts.values.get("builder_key")
+        if builder:
+            origin = facts.origin["builder_key"]
+            if f"tools/packaging/static-build/{builder[0]}" not in scripts:
+                found.append(((*origin, 0), f'the builder image of "{name}" is "{builder[0]}", which is not among its scripts'))
+            if builder[-1] != "arch" or not any("commit" in text for text in builder):
+                found.append((origin, f'the builder_key of "{name}" lacks "arch" at its end, or a commit'))
+        for where, message in found:
+            if where not in seen:
+                seen.add(where)
+                yield Problem(document=document, key=where, message=message, related=related)
 
 
 def _key_lists(manifests: Manifests) -> Iterator[tuple[KeyPath, list[str]]]:
@@ -261,6 +291,24 @@ def _where_listed(manifests: Manifests, origin: KeyPath, text: str) -> KeyPath:
     return origin
 
 
+@rule("KB269", "a component without a cache key", acceptable=True)
+def cache_keys_exist(manifests: Manifests) -> Iterator[Problem]:
+    """A component is built and nothing says what its cached result is compared by.
+
+    It is built anew every time, or a result is taken that nobody compared.
+
+    Repair: list in "cache_key" what the result depends on.
+
+    False alarm: a result that is never kept: accept it in ignores.toml.
+    """
+    for name in manifests.components.model.components:
+        values = manifests.facts(name).values
+        if values.get("arches") and not values.get("cache_key"):
+            message = f'"{name}" is built and has no cache key'
+            document = manifests.components.document
+            yield Problem(document=document, key=("components", name), message=message, of_key=True)
+
+
 @rule("KB274", "a build job that does not fit", acceptable=True)
 def jobs_exist(manifests: Manifests) -> Iterator[Problem]:
     """A component names a job that upstream.toml does not have, or one that does not build its kind.
@@ -295,6 +343,11 @@ def jobs_exist(manifests: Manifests) -> Iterator[Problem]:
     for name in manifests.components.model.components:
         facts = manifests.facts(name)
         job, kind = facts.values.get("job"), facts.values.get("kind")
+        is_part = kind == "intermediate" or any(text.endswith("-modules.tar.zst") for text in facts.values.get("sidecars") or ())
+        if facts.values.get("arches") and is_part != (facts.values.get("removal_job") is not None):
+            has = "is a part of others, but no job removes it" if is_part else "is no part of others, but a job removes it"
+            where = facts.origin.get("removal_job", ("components", name))
+            yield Problem(document=document, key=where, message=f'"{name}" {has}', of_key=len(where) == 2, related=known)
         if job in jobs and kind is not None and kind not in jobs[job]:
             origin = facts.origin["kind"]
             message = f'job "{job}" does not build "{name}", which is of the kind "{kind}"'

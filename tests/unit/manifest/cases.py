@@ -514,6 +514,15 @@ BAD += [
         '"qemu" on x86_64 lacks "kernel-debug"',
     ),
     (
+        "KB269",
+        COMPONENTS,
+        'cache_key = ["externals.busybox.version"]\n',
+        "",
+        COMPONENTS,
+        "[components.busybox]",
+        '"busybox" is built and has no cache key',
+    ),
+    (
         "KB238",
         SHIMS,
         'binary = "cloud-hypervisor"',
@@ -955,4 +964,23 @@ FALSE_ALARMS = [
         "[left_out]\n",
         '[left_out]\nqemu = "Not wanted on this site."\n',
     ),
+]
+
+READING = [
+    # (code, file, old, new): what reading a document finds; without "old" the file is written anew, without "new" removed
+    ("KB101", "shims.toml", None, None),
+    ("KB102", "arches/ppc64le.toml", None, b'version = 1\ndefault_shim = "qem\xfc"\n'),
+    ("KB103", "arches/ppc64le.toml", 'default_shim = "qemu-runtime-rs"', 'default_shim = "qemu-runtime-rs'),
+    ("KB104", MAP, '"qemu-runtime-rs": {', '"qemu": {'),
+    ("KB105", MAP, '"_comment": [', '"_comment": [' + "[" * 60 + "]" * 60 + ","),
+    ("KB106", COMPONENTS, "size_limit_bytes = 2147483648", "size_limit_bytes = inf"),
+    ("KB110", SHIMS, 'snapshotter = "devmapper"', 'snapshoter = "devmapper"'),
+    ("KB111", SHIMS, '[shims.fc]\nfamily = "go"\n', "[shims.fc]\n"),
+    ("KB112", SHIMS, "default_memory_mib = 8192", 'default_memory_mib = "8192"'),
+    ("KB113", MAP, '"x86_64": ["shim-v2-go", "cloud-hypervisor"', '"amd64": ["shim-v2-go", "cloud-hypervisor"'),
+    ("KB114", CLASSES, 'memory = "160Mi"', 'memory = "160MB"'),
+    ("KB120", "ignores.toml", 'about = "qemu-nvidia-gpu"', 'about = "qemu-nvidia-cpu"'),
+    ("KB121", "ignores.toml", 'code = "KB211"', 'code = "KB204"'),
+    ("KB202", "arches/amd64.toml", None, "version = 1\n"),
+    ("KB209", "arches/s390x.toml", None, None),
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kata_bundle.manifest.load import load_manifests
+from tests.fixtures.manifestcache import cached_reading
 
 SHIPPED = Path(__file__).parents[3] / "manifests"
 
@@ -23,7 +24,7 @@ class Folder:
             if new is None:
                 target.unlink()
             else:
-                target.write_text(new, encoding="utf-8")
+                target.write_bytes(new if isinstance(new, bytes) else new.encode())
             return
         text = target.read_text(encoding="utf-8")
         assert old in text, f"{old!r} is not in {file}"
@@ -33,7 +34,7 @@ class Folder:
         return load_manifests(self.path, build_rules=self.path.parent / "buildrules")
 
     def findings(self):
-        """Return (code, file, source line without blanks around it, message) of every finding."""
+        """Return (code, file, source line without blanks around it, message) of every finding; files as seen from the folder."""
         report = self.load().report
         return [
             (
@@ -47,8 +48,10 @@ class Folder:
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # documents have the same names in every test, so that they are known again
     target = tmp_path / "manifests"
     shutil.copytree(SHIPPED, target)
     shutil.copytree(SHIPPED.parent / "buildrules", tmp_path / "buildrules")
-    return Folder(target)
+    with cached_reading():
+        yield Folder(target)
