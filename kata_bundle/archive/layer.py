@@ -25,7 +25,7 @@ from kata_bundle.archive.zstd import Recipe, open_compressor, open_decompressor
 from kata_bundle.core.digest import CHUNK_SIZE, Digest, HashingReader, HashingWriter
 from kata_bundle.core.errors import ArchiveError, IntegrityError
 from kata_bundle.core.events import NO_PROGRESS, Progress
-from kata_bundle.core.relpath import RelPath, os_bytes, quoted
+from kata_bundle.core.relpath import RelPath, os_bytes, os_text, quoted
 from kata_bundle.core.tree import Directory, Entry, File, Hardlink, Symlink, Tree
 
 if TYPE_CHECKING:
@@ -69,14 +69,16 @@ def pack_layer(
     *,
     recipe: Recipe,
     mtime: int,
+    what: str | None = None,
     threads: int = 1,
     progress: Progress = NO_PROGRESS,
 ) -> PackedLayer:
     """Write ``tree`` to ``sink`` as a packed layer and return its identities.
 
-    ``open_file`` opens a file's content by digest; ``mtime`` is every member's time in seconds since 1970. Equal arguments give
-    equal bytes; ``threads`` does not change them. Raises :class:`IntegrityError` when a content is not what its digest says, or
-    the tree has what an archive may not have: set-id or sticky bits, links that leave the tree.
+    ``open_file`` opens a file's content by digest; ``mtime`` is every member's time in seconds since 1970; ``what`` is the name
+    in ``progress`` (default: the digest). Equal arguments give equal bytes; ``threads`` does not change them. Raises
+    :class:`IntegrityError` when a content is not what its digest says, or the tree has what an archive may not have: set-id or
+    sticky bits, links that leave the tree.
     """
     for path, entry in tree.entries.items():
         if isinstance(entry, Symlink):
@@ -87,7 +89,7 @@ def pack_layer(
                 raise ArchiveError(msg) from None
     size = tar_size(tree.entries.items(), mtime=mtime)
     packed = HashingWriter(sink)
-    task = f"pack {tree.digest[:19]}"
+    task = f"pack {what or tree.digest[:19]}"
     progress.start(task, size)
     try:
         with open_compressor(packed, recipe, size, threads=threads) as compressor:
@@ -200,7 +202,7 @@ def read_tree(
             with os.scandir(descriptor) as listing:
                 names = sorted(os.fsencode(item.name) for item in listing)
             for name in names:
-                text = name.decode("utf-8", "surrogateescape")
+                text = os_text(name)
                 path = RelPath(f"{parent}/{text}" if parent else text)
                 found = os.lstat(name, dir_fd=descriptor)
                 mode = stat.S_IMODE(found.st_mode)
@@ -209,7 +211,7 @@ def read_tree(
                     pending.append(path)
                 elif stat.S_ISLNK(found.st_mode):
                     target = os.readlink(name, dir_fd=descriptor)
-                    entries[path] = Symlink(target=target.decode("utf-8", "surrogateescape"))
+                    entries[path] = Symlink(target=os_text(target))
                 elif not stat.S_ISREG(found.st_mode):
                     (on_special or special.append)(path)
                 elif (first := inodes.setdefault((found.st_dev, found.st_ino), path)) != path:

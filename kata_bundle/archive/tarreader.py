@@ -3,8 +3,8 @@
 Reads ustar with pax extended headers, GNU tar's format with long names, and the old V7 layout. Only what can be read in one way
 is accepted. Refused are, with an :class:`ArchiveError` that names archive and member: wrong checksums, numbers and records;
 sparse, multi-volume and unknown member types; links and directories with content; a name or target given in two ways; global
-headers that name or size every member alike; missing end-of-archive blocks and anything but zeros after them; more members,
-bytes or header data than :class:`Limits` allow.
+headers that name or size every member alike; missing end-of-archive blocks, and anything but a few zeros after them; more
+members, bytes or header data than :class:`Limits` allow.
 
 Owners, access times, extended attributes and all other pax keywords are ignored. Must not know: where members may be put; names
 and targets come out as they are stored. See ``archive.kata`` for that.
@@ -30,7 +30,7 @@ from kata_bundle.archive.tarheader import (
     parse_pax_time_ns,
 )
 from kata_bundle.core.errors import ArchiveError
-from kata_bundle.core.relpath import quoted
+from kata_bundle.core.relpath import os_text, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_LIMITS", "Limits", "Member", "TarReader"]
 
 _EXTENDED: Final = frozenset((b"x", b"L", b"K"))
+_MAX_PADDING: Final = 64 << 20
+"""Most zeros after the end of an archive: writers fill up one record, which nobody makes larger, and bombs go on for ever."""
 _MAX_EXTENDED: Final = 1 << 20
 """Longest single extended header: room for the largest names and attributes, and little for a dictionary of records."""
 _SPARSE: Final = (b"GNU.sparse.", b"SCHILY.realsize", b"SUN.holesdata")
@@ -97,7 +99,7 @@ class TarReader:
                 self.fail(f"more than the {self._limits.max_members} members allowed")
             try:
                 header = parse_header(block)
-                self._name = _decode(header.name)
+                self._name = os_text(header.name)
                 if header.typeflag == b"g":
                     self._take_global(parse_pax_records(self._header_data(header)))
                     continue
@@ -160,7 +162,7 @@ class TarReader:
         _refuse_sparse(records)
         kind = header.kind
         name = records.get(b"path", header.name)
-        self._name = _decode(name)
+        self._name = os_text(name)
         target = records.get(b"linkpath", header.target)
         size = parse_pax_size(records[b"size"]) if b"size" in records else header.size_bytes
         if not name:
@@ -187,15 +189,19 @@ class TarReader:
             mode=header.mode,
             size_bytes=size,
             mtime_ns=min(max(mtime_ns, 0), MAX_TIME_S * 10**9),
-            target=_decode(target) if kind in {Kind.SYMLINK, Kind.HARDLINK} else "",
+            target=os_text(target) if kind in {Kind.SYMLINK, Kind.HARDLINK} else "",
         )
 
     def _read_end(self) -> None:
         if self._read(BLOCK) != ZERO_BLOCK:
             self.fail("one end-of-archive block, expected two")
+        padding = 0
         while rest := self._stream.read(COPY_SIZE):
+            padding += len(rest)
             if rest.count(0) != len(rest):
                 self.fail("data after the end-of-archive blocks")
+            if padding > _MAX_PADDING:
+                self.fail(f"more than {_MAX_PADDING >> 20} MiB of zeros after the end-of-archive blocks")
 
 
 class _Extended:
@@ -224,7 +230,3 @@ class _Extended:
 def _refuse_sparse(records: dict[bytes, bytes]) -> None:
     if any(keyword.startswith(_SPARSE) for keyword in records):
         raise HeaderError(SPARSE)
-
-
-def _decode(name: bytes) -> str:
-    return name.decode("utf-8", "surrogateescape")

@@ -67,7 +67,8 @@ def pack_contents(
             return Packed(layer=_with_provenance(known, content), reused=True)
         tree = store.get_tree(content.tree)
         with store.new_blob() as blob:
-            made = pack_layer(tree, store.open, blob.sink, recipe=recipe, mtime=source_date, progress=progress)
+            what = f"{content.component} ({content.arch})"
+            made = pack_layer(tree, store.open, blob.sink, recipe=recipe, mtime=source_date, what=what, progress=progress)
             blob.publish(expected=made.packed)
         record = LayerRecord(
             component=content.component,

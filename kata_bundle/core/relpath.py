@@ -9,7 +9,7 @@ from typing import NewType
 
 from kata_bundle.core.errors import ArchiveError
 
-__all__ = ["MAX_NAME", "MAX_PATH", "RelPath", "os_bytes", "parents", "parse_relpath", "quoted", "resolve_link"]
+__all__ = ["MAX_NAME", "MAX_PATH", "RelPath", "os_bytes", "os_text", "parents", "parse_relpath", "quoted", "resolve_link"]
 
 RelPath = NewType("RelPath", str)
 """A checked relative path: ``/``-separated, no empty, ``.`` or ``..`` part, no NUL. Never empty."""
@@ -57,6 +57,11 @@ def quoted(text: str) -> str:
 def os_bytes(text: str) -> bytes:
     """Return the bytes of a file name; undecodable input bytes travel as surrogate escapes."""
     return text.encode("utf-8", "surrogateescape")
+
+
+def os_text(data: bytes) -> str:
+    """Return the text of a file name, the inverse of :func:`os_bytes`, whatever the locale."""
+    return data.decode("utf-8", "surrogateescape")
 
 
 def parents(path: RelPath) -> list[RelPath]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.events import NO_PROGRESS
-from kata_bundle.core.relpath import RelPath, os_bytes, parse_relpath, quoted
+from kata_bundle.core.relpath import RelPath, os_bytes, os_text, parse_relpath, quoted
 from kata_bundle.core.tree import Directory, File, Hardlink, Symlink, Tree
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def ingest_directory(store: Store, directory: Path, *, progress: Progress = NO_P
         entries, files = _scan(directory)
         with store.batch() as batch:
             for path, found in files:
-                digest, size = batch.put_file(found.path)
+                digest, size = batch.put_file(os.fsdecode(found.path))
                 entries[path] = File(mode=_mode(found.stat(follow_symlinks=False).st_mode), size_bytes=size, digest=digest)
                 progress.advance(task, size)
     except FileNotFoundError as error:
@@ -51,17 +51,17 @@ def ingest_directory(store: Store, directory: Path, *, progress: Progress = NO_P
     return Tree.of(entries)
 
 
-def _scan(directory: Path) -> tuple[dict[RelPath, Entry], list[tuple[RelPath, os.DirEntry[str]]]]:
+def _scan(directory: Path) -> tuple[dict[RelPath, Entry], list[tuple[RelPath, os.DirEntry[bytes]]]]:
     """Return the entries that need no content, and the regular files, each inode once, in byte order."""
     entries: dict[RelPath, Entry] = {}
-    files: list[tuple[RelPath, os.DirEntry[str]]] = []
+    files: list[tuple[RelPath, os.DirEntry[bytes]]] = []
     inodes: dict[tuple[int, int], RelPath] = {}
-    for path, item in _walk(os.fspath(directory)):
+    for path, item in _walk(os.fsencode(directory)):
         status = item.stat(follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
             entries[path] = Directory(mode=_mode(status.st_mode))
         elif stat.S_ISLNK(status.st_mode):
-            entries[path] = Symlink(target=os.readlink(item.path))
+            entries[path] = Symlink(target=os_text(os.readlink(item.path)))
         elif stat.S_ISREG(status.st_mode):
             first = inodes.setdefault((status.st_dev, status.st_ino), path)
             if first == path:
@@ -74,14 +74,15 @@ def _scan(directory: Path) -> tuple[dict[RelPath, Entry], list[tuple[RelPath, os
     return entries, files
 
 
-def _walk(top: str) -> list[tuple[RelPath, os.DirEntry[str]]]:
-    found: list[tuple[RelPath, os.DirEntry[str]]] = []
+def _walk(top: bytes) -> list[tuple[RelPath, os.DirEntry[bytes]]]:
+    # As bytes: what Python makes of names depends on the locale, and a tree must not.
+    found: list[tuple[RelPath, os.DirEntry[bytes]]] = []
     pending = [(top, "")]
     while pending:
         folder, prefix = pending.pop()
         with os.scandir(folder) as items:
             for item in items:
-                path = parse_relpath(f"{prefix}{item.name}")
+                path = parse_relpath(f"{prefix}{os_text(item.name)}")
                 found.append((path, item))
                 if item.is_dir(follow_symlinks=False):
                     pending.append((item.path, f"{path}/"))

@@ -88,6 +88,15 @@ def test_decompression_bomb_stops_at_the_limit(tmp_path: Path) -> None:
         extract_layer(io.BytesIO(bomb), tmp_path, what="bomb", limits=Limits(max_unpacked_bytes=1 << 20))
 
 
+def test_zeros_without_end_after_the_archive_are_not_waited_for() -> None:
+    """What tar takes for padding would keep a reader busy for minutes, with limits that real components need."""
+    bomb = rawtar.packed(rawtar.tar(rawtar.member(b"opt/kata/a"))) + rawtar.rle_bomb(64 << 30)
+    with pytest.raises(ArchiveError, match="more than 64 MiB of zeros after the end-of-archive blocks"):
+        scan_layer(io.BytesIO(bomb), what="bomb")
+    padded = rawtar.packed(rawtar.tar(rawtar.member(b"opt/kata/a")) + bytes(32 << 20))
+    scan_layer(io.BytesIO(padded), what="padded")
+
+
 def test_bomb_inside_a_member_stops_at_the_limit(tmp_path: Path) -> None:
     start = rawtar.header(b"opt/kata/a", size=1 << 20)
     frames = rawtar.packed(start) + rawtar.rle_bomb(1 << 30)

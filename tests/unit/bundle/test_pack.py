@@ -91,3 +91,27 @@ def test_a_damaged_file_in_the_store_is_named_and_nothing_is_published(store, co
     with pytest.raises(IntegrityError):
         pack(contents[:1], store)
     assert list(store.layers()) == []
+
+
+def test_progress_names_components_and_ends_with_every_task(store, contents):
+    class Recorder:
+        def __init__(self):
+            self.started, self.finished, self.done = {}, [], 0
+
+        def start(self, task, total, unit="bytes"):
+            self.started[task] = total
+
+        def advance(self, task, amount):
+            self.done += amount
+
+        def finish(self, task):
+            self.finished.append(task)
+
+        def note(self, message):
+            raise AssertionError(message)
+
+    recorder = Recorder()
+    pack_contents(contents, store, recipe=current_recipe(3), source_date=DATE, jobs=1, progress=recorder)
+    names = ["pack kernel (x86_64)", "pack qemu (x86_64)", "pack ovmf (x86_64)"]
+    assert list(recorder.started) == recorder.finished == names
+    assert recorder.done == sum(recorder.started.values())

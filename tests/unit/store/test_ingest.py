@@ -3,12 +3,15 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
+import sys
 
 import pytest
 
 from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.tree import Directory, File, Hardlink, Symlink
+from kata_bundle.store import Store
 
 
 @pytest.fixture
@@ -137,3 +140,27 @@ def test_progress_covers_each_inode_once(store, folder):
     recorder = Recorder()
     store.ingest_directory(folder, progress=recorder)
     assert recorder.events == ["start", 4, 0, "finish"]
+
+
+def test_a_tree_does_not_depend_on_the_locale(tmp_path):
+    """In a Latin-1 locale Python reads the two bytes of an UTF-8 "ü" as two letters."""
+    done = subprocess.run(
+        ["localedef", "-i", "de_DE", "-f", "ISO-8859-1", "--no-archive", tmp_path / "latin"], capture_output=True, check=False
+    ) if shutil.which("localedef") else None  # fmt: skip
+    if done is None or not (tmp_path / "latin").is_dir():
+        pytest.skip("no localedef, or no locale sources to make a Latin-1 locale from")
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    (folder / "ü").write_text("x")
+    (folder / "link").symlink_to("ü")
+    code = (
+        "import sys; from pathlib import Path; from kata_bundle.store import Store; "
+        "print(sys.getfilesystemencoding(), Store(Path(sys.argv[1])).ingest_directory(Path(sys.argv[2])).digest)"
+    )
+    seen = []
+    for number, locale in enumerate(("C.UTF-8", "latin")):
+        environment = {**os.environ, "LC_ALL": locale, "LOCPATH": str(tmp_path), "PYTHONUTF8": "0"}
+        argv = [sys.executable, "-c", code, str(tmp_path / f"store{number}"), str(folder)]
+        seen.append(subprocess.run(argv, capture_output=True, text=True, check=True, env=environment).stdout.split())
+    assert [encoding for encoding, _ in seen] == ["utf-8", "iso8859-1"]
+    assert seen[0][1] == seen[1][1] == Store(tmp_path / "store0").ingest_directory(folder).digest
