@@ -37,9 +37,9 @@ def write_tar(
 ) -> int:
     """Write ``entries`` as members below ``prefix``, whose directories come first; return the length of the tar in bytes.
 
-    An opener is needed for files only. ``mtime`` is in seconds since 1970. ``on_progress`` is told of every number of bytes
-    written. Raises :class:`IntegrityError` when a file's content is not what its entry says, or a mode has more than the
-    permission bits.
+    An empty ``prefix`` is none. An opener is needed for files only. ``mtime`` is in seconds since 1970. ``on_progress`` is told
+    of every number of bytes written. Raises :class:`IntegrityError` when a content is not what its entry says, or a mode has
+    more than the permission bits.
     """
     size = 0
 
@@ -81,12 +81,13 @@ def tar_size(entries: Iterable[tuple[RelPath, Entry]], *, prefix: str = "opt/kat
 
 
 def _prefix_headers(prefix: str, mtime: int) -> list[bytes]:
-    parts = prefix.split("/")
+    parts = prefix.split("/") if prefix else []
     return [_member(Kind.DIRECTORY, "/".join(parts[: i + 1]) + "/", mtime, mode=0o755) for i in range(len(parts))]
 
 
 def _headers(path: RelPath, entry: Entry, prefix: str, mtime: int) -> bytes:
-    name = f"{prefix}/{path}"
+    start = f"{prefix}/" if prefix else ""
+    name = f"{start}{path}"
     match entry:
         case Directory(mode=mode):
             return _member(Kind.DIRECTORY, name + "/", mtime, mode=mode)
@@ -95,7 +96,7 @@ def _headers(path: RelPath, entry: Entry, prefix: str, mtime: int) -> bytes:
         case Symlink(target=target):
             return _member(Kind.SYMLINK, name, mtime, mode=0o777, target=target)
         case Hardlink(target=target):
-            return _member(Kind.HARDLINK, name, mtime, mode=0o644, target=f"{prefix}/{target}")
+            return _member(Kind.HARDLINK, name, mtime, mode=0o644, target=f"{start}{target}")
 
 
 def _member(kind: Kind, text: str, mtime: int, *, mode: int, size_bytes: int = 0, target: str = "") -> bytes:

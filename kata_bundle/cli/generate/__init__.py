@@ -16,6 +16,7 @@ TABLE = {
     "chart-values": LazyCommand("kata_bundle.cli.generate.chart_values_cmd", "The shim sections of a chart's values."),
     "chart-schema": LazyCommand("kata_bundle.cli.generate.chart_schema_cmd", "values.schema.json of those sections."),
     "chart": LazyCommand("kata_bundle.cli.generate.chart_cmd", "The Helm chart that installs on a cluster."),
+    "image": LazyCommand("kata_bundle.cli.generate.image_cmd", "The installer's image, as an OCI layout."),
     "node-facts": LazyCommand("kata_bundle.cli.generate.node_facts_cmd", "What an installer knows about shims."),
     "shim-docs": LazyCommand("kata_bundle.cli.generate.shim_docs_cmd", "A documentation page per shim."),
     "all": LazyCommand("kata_bundle.cli.generate.all_cmd", "Every generated file that a checkout keeps."),

@@ -1,0 +1,10 @@
+"""The payload image: a base of pinned distribution packages, the installer, and packed components; no container daemon.
+
+Knows: package pins, the lock of Python packages, the store, OCI layouts. Must not know: how components are made,
+the command line.
+"""
+
+from kata_bundle.build.image.assemble import ImageLayer, PayloadImage, build_image
+from kata_bundle.build.image.base import BASE_PACKAGES, load_base_lock, refresh_base
+
+__all__ = ["BASE_PACKAGES", "ImageLayer", "PayloadImage", "build_image", "load_base_lock", "refresh_base"]

@@ -1,0 +1,256 @@
+"""Layers and documents of the payload image, one manifest per architecture, as an OCI image layout.
+
+Layer order: the base, the installer, the component map, then one layer per component by name; so a new release of a component
+replaces one layer. Components lie there packed, as installer specification §5.1 asks. Must not know: the network, packages.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from kata_bundle.archive.layer import read_tree
+from kata_bundle.archive.tarwriter import tar_size, write_tar
+from kata_bundle.archive.zstd import open_compressor
+from kata_bundle.build.image.base import unpack_base
+from kata_bundle.build.image.python import compile_python, copy_tree, fetch_wheels, install_program, install_wheels
+from kata_bundle.core import canonical, clock
+from kata_bundle.core.arch import Arch
+from kata_bundle.core.blobs import BLOB_MODE
+from kata_bundle.core.componentmap import FILE_NAME, tarball_name
+from kata_bundle.core.digest import HashingWriter, digest_bytes
+from kata_bundle.core.errors import UsageError
+from kata_bundle.core.events import NO_PROGRESS
+from kata_bundle.core.relpath import RelPath
+from kata_bundle.core.tree import Directory, Entry, File
+from kata_bundle.oci import mediatypes
+from kata_bundle.oci.bundle import REF_NAME
+from kata_bundle.oci.descriptor import Descriptor, Platform
+from kata_bundle.oci.documents import image_index, image_manifest
+from kata_bundle.oci.layout import Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import BinaryIO
+
+    from kata_bundle.archive.streams import Opener
+    from kata_bundle.archive.zstd import Recipe
+    from kata_bundle.build.apt import PackageSource
+    from kata_bundle.build.deblock import DebLock
+    from kata_bundle.core.digest import Digest
+    from kata_bundle.core.events import Progress
+    from kata_bundle.core.fields import JsonValue
+    from kata_bundle.store import Store
+    from kata_bundle.store.records import LayerRecord
+
+__all__ = ["ImageLayer", "PayloadImage", "build_image"]
+
+_LAYER_TAR: Final = "application/vnd.oci.image.layer.v1.tar"
+_ARTIFACTS: Final = "opt/kata-artifacts"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageLayer:
+    """A layer and what it costs."""
+
+    arch: Arch
+    name: str
+    packed: Digest
+    packed_size_bytes: int
+    diff_id: Digest
+    unpacked_size_bytes: int
+    media_type: str
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """How a manifest names it."""
+        return Descriptor(
+            media_type=self.media_type,
+            digest=self.packed,
+            size_bytes=self.packed_size_bytes,
+            annotations={mediatypes.ANNOTATION_TITLE: self.name},
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PayloadImage:
+    """What was written: the digest of the image index, and every layer, by architecture and order."""
+
+    digest: Digest
+    layers: tuple[ImageLayer, ...]
+
+
+def build_image(
+    directory: Path,
+    arches: Sequence[Arch],
+    *,
+    lock: DebLock,
+    packages: PackageSource,
+    store: Store,
+    components: Mapping[Arch, Sequence[LayerRecord]],
+    component_map: Mapping[Arch, Mapping[str, JsonValue]],
+    recipe: Recipe,
+    source_date: int,
+    progress: Progress = NO_PROGRESS,
+) -> PayloadImage:
+    """Write the image for ``arches`` to ``directory``; ``components`` has the packed layers that go in, none for pulling nodes.
+
+    ``component_map`` is ``shim-components.json`` per architecture, left out where there are no components. Equal pins, program
+    and components give equal bytes. Raises :class:`UsageError` when the directory holds something else, and what fetching raises.
+    """
+    layout = Layout.create(directory)
+    keep: set[Digest] = set()
+    manifests = []
+    made: list[ImageLayer] = []
+    with tempfile.TemporaryDirectory(prefix="kata-bundle-image-") as name:
+        work = Path(name)
+        own = Arch.of_this_machine()
+        if not arches:
+            msg = "an image needs at least one architecture"
+            raise UsageError(msg)
+        bases = {}
+        for arch in dict.fromkeys((own, *arches)):
+            bases[arch] = work / f"base-{arch.value}"
+            bases[arch].mkdir()
+            unpack_base(lock, arch, store, packages, bases[arch], progress=progress)
+        interpreter = work / "interpreter"
+        copy_tree(bases[own], interpreter)
+        for arch in arches:
+            compile_python(bases[arch], interpreter, own)
+            program = work / f"program-{arch.value}"
+            wheels = work / f"wheels-{arch.value}"
+            program.mkdir()
+            wheels.mkdir()
+            install_wheels(fetch_wheels(arch, wheels), program)
+            install_program(program)
+            compile_python(program, interpreter, own)
+            layers = [
+                _folder_layer(layout, arch, "base", bases[arch], recipe=recipe, mtime=source_date),
+                _folder_layer(layout, arch, "installer", program, recipe=recipe, mtime=source_date),
+            ]
+            if components.get(arch):
+                document = canonical.dumps_pretty(component_map[arch]).encode()
+                layers.append(
+                    _text_layer(layout, arch, "component-map", document, path=f"{_ARTIFACTS}/{FILE_NAME}", mtime=source_date)
+                )
+                layers += [
+                    _component_layer(layout, arch, record, store, source_date)
+                    for record in sorted(components[arch], key=lambda record: record.component)
+                ]
+            made += layers
+            keep |= {layer.packed for layer in layers}
+            config = layout.add_bytes(_config(arch, layers, source_date), mediatypes.IMAGE_CONFIG)
+            annotations = {mediatypes.ANNOTATION_CREATED: clock.timestamp(source_date)}
+            manifest = layout.add_bytes(
+                image_manifest(config, [layer.descriptor for layer in layers], annotations=annotations), mediatypes.IMAGE_MANIFEST
+            )
+            keep |= {config.digest, manifest.digest}
+            manifests.append(replace(manifest, platform=Platform.of(arch)))
+    top = layout.add_bytes(image_index(manifests), mediatypes.IMAGE_INDEX)
+    layout.write_index([replace(top, annotations={mediatypes.ANNOTATION_REF_NAME: REF_NAME})])
+    layout.prune({*keep, top.digest})
+    return PayloadImage(digest=top.digest, layers=tuple(made))
+
+
+def _config(arch: Arch, layers: Iterable[ImageLayer], source_date: int) -> bytes:
+    moment = clock.timestamp(source_date)
+    document: dict[str, JsonValue] = {
+        "created": moment,
+        "architecture": arch.go_name,
+        "os": "linux",
+        "config": {
+            "Entrypoint": ["/usr/bin/kata-deploy"],
+            "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"],
+            "WorkingDir": "/",
+        },
+        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
+        "history": [{"created": moment, "created_by": f"kata-bundle: {layer.name}"} for layer in layers],
+    }
+    return canonical.dumps(document)
+
+
+def _folder_layer(layout: Layout, arch: Arch, name: str, folder: Path, *, recipe: Recipe, mtime: int) -> ImageLayer:
+    # Modes of folders depend on who unpacked them, and what two names share is of no use in a layer.
+    entries: dict[RelPath, Entry] = {
+        path: Directory(mode=0o777 if path == "tmp" else 0o755) if isinstance(entry, Directory) else entry
+        for path, entry in read_tree(folder).entries.items()
+    }
+    size = tar_size(entries.items(), prefix="", mtime=mtime)
+    with _blob(layout) as (path, sink):
+        packed = HashingWriter(sink)
+        with open_compressor(packed, recipe, size) as compressor:
+            unpacked = HashingWriter(compressor)
+            write_tar(_members(entries, folder), unpacked, prefix="", mtime=mtime)
+        sink.flush()
+        layer = ImageLayer(
+            arch=arch,
+            name=name,
+            packed=packed.digest,
+            packed_size_bytes=path.stat().st_size,
+            diff_id=unpacked.digest,
+            unpacked_size_bytes=size,
+            media_type=mediatypes.LAYER_ZSTD,
+        )
+        layout.add_blob(path, layer.descriptor)
+    return layer
+
+
+def _members(entries: Mapping[RelPath, Entry], folder: Path) -> Iterator[tuple[RelPath, Entry, Opener | None]]:
+    for path, entry in entries.items():
+        yield path, entry, partial(_read, folder / path) if isinstance(entry, File) else None
+
+
+def _read(path: Path) -> BinaryIO:
+    return open(path, "rb")
+
+
+def _component_layer(layout: Layout, arch: Arch, record: LayerRecord, store: Store, mtime: int) -> ImageLayer:
+    source = store.verified_path(record.packed)
+    name = f"{_ARTIFACTS}/tarballs/{tarball_name(record.component)}"
+    file = File(mode=0o644, size_bytes=record.packed_size_bytes, digest=record.packed)
+    return _plain_layer(layout, arch, record.component, file, path=name, source=source, mtime=mtime)
+
+
+def _text_layer(layout: Layout, arch: Arch, name: str, data: bytes, *, path: str, mtime: int) -> ImageLayer:
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "file"
+        source.write_bytes(data)
+        file = File(mode=0o644, size_bytes=len(data), digest=digest_bytes(data))
+        return _plain_layer(layout, arch, name, file, path=path, source=source, mtime=mtime)
+
+
+def _plain_layer(layout: Layout, arch: Arch, name: str, file: File, *, path: str, source: Path, mtime: int) -> ImageLayer:
+    """Return the layer of one file, not compressed once more."""
+    folder, _, base = path.rpartition("/")
+    with _blob(layout) as (blob, sink):
+        packed = HashingWriter(sink)
+        size = write_tar([(RelPath(base), file, partial(_read, source))], packed, prefix=folder, mtime=mtime)
+        sink.flush()
+        layer = ImageLayer(
+            arch=arch,
+            name=name,
+            packed=packed.digest,
+            packed_size_bytes=size,
+            diff_id=packed.digest,
+            unpacked_size_bytes=size,
+            media_type=_LAYER_TAR,
+        )
+        layout.add_blob(blob, layer.descriptor)
+    return layer
+
+
+@contextmanager
+def _blob(layout: Layout) -> Iterator[tuple[Path, BinaryIO]]:
+    """Yield a new file beside the blobs, and a stream to write it; the file is removed at the end, its links are not."""
+    handle, name = tempfile.mkstemp(prefix="layer.tmp-", dir=layout.directory)
+    try:
+        with os.fdopen(handle, "wb") as sink:
+            os.fchmod(handle, BLOB_MODE)
+            yield Path(name), sink
+    finally:
+        os.unlink(name)

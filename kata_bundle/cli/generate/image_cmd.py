@@ -1,0 +1,153 @@
+"""``kata-bundle generate image``: the installer's payload image, as an OCI layout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from kata_bundle.cli.app import (
+    App,
+    dry_run_option,
+    jobs_option,
+    json_option,
+    manifests_option,
+    pass_app,
+    quiet_option,
+    selection_options,
+    store_option,
+)
+
+if TYPE_CHECKING:
+    from kata_bundle.build.apt import Apt
+    from kata_bundle.build.image import PayloadImage
+    from kata_bundle.plan.selection import Selection
+
+__all__ = ["command"]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kata-bundle generate image --shim qemu --arch x86_64 -o image
+  kata-bundle generate image --shim default --arch x86_64,aarch64 --pull -o image
+  kata-bundle generate image --arch x86_64,aarch64,s390x --shim default --refresh-base
+  skopeo copy --all oci:image:latest docker://registry.example/kata-deploy:v1"""
+)
+@selection_options
+@click.option("-o", "--output", metavar="DIR", type=click.Path(), help="Write the OCI layout there.")
+@click.option("--pull", is_flag=True, help="Put no components in: nodes pull the bundle.")
+@click.option(
+    "--imported", type=click.Choice(["ignore", "prefer", "only"]), default="ignore", show_default=True,
+    help="Use tarballs taken in with `kata-bundle import` instead of building.",
+)  # fmt: skip
+@click.option("--level", type=click.IntRange(1, 22), default=10, show_default=True, help="zstd level of the layers.")
+@click.option("--refresh-base", is_flag=True, help="Pin the base's packages anew, as the mirror has them today, and end.")
+@store_option
+@manifests_option
+@jobs_option
+@dry_run_option
+@json_option
+@quiet_option
+@pass_app
+def command(
+    app: App, selection: Selection, output: str | None, pull: bool, imported: str, level: int, refresh_base: bool
+) -> None:
+    """Make the multi-architecture image that a chart deploys: a base, the installer, and the components of the selection.
+
+    No container daemon and no root is needed. The same pins, program and components give the same bytes. Each layer's size is
+    printed.
+    """
+    from pathlib import Path
+
+    from kata_bundle.archive.zstd import current_recipe
+    from kata_bundle.build.apt import Apt
+    from kata_bundle.build.image import BASE_PACKAGES, build_image, load_base_lock
+    from kata_bundle.cli.make import make_layers, prepare
+    from kata_bundle.core import clock
+    from kata_bundle.core.componentmap import ComponentMap
+
+    with Apt() as packages:
+        if refresh_base:
+            _refresh(app, selection, packages)
+            return
+        if output is None:
+            message = "nothing to write: give -o DIR"
+            raise click.UsageError(message)
+        if app.dry_run:
+            names = [f"{name} ({arch})" for arch in selection.arches for name in BASE_PACKAGES]
+            app.emit({"dry_run": True, "base": names}, lambda: f"would write an image with {len(names)} packages to {output}")
+            return
+        source_date = clock.source_date()
+        store = app.store()
+        recipe = current_recipe(level)
+        components, maps = {}, {}
+        if not pull:
+            prepared = prepare(app, selection, store, imported=imported)
+            made = make_layers(app, prepared, store, recipe=recipe, source_date=source_date)
+            for arch in prepared.plan.arches:
+                components[arch] = [one.layer for one in made if one.layer.arch is arch]
+                rows = {
+                    shim: {arch.value: prepared.catalog.component_map.components(shim, arch) or ()}
+                    for shim in prepared.plan.shims_on(arch)
+                }
+                maps[arch] = ComponentMap(rows).to_dict()
+        image = build_image(
+            Path(output),
+            selection.arches,
+            lock=load_base_lock(),
+            packages=packages,
+            store=store,
+            components=components,
+            component_map=maps,
+            recipe=recipe,
+            source_date=source_date,
+            progress=app.progress,
+        )
+    app.close()
+    document = {
+        "digest": image.digest,
+        "layout": output,
+        "layers": [
+            {
+                "arch": layer.arch.value,
+                "name": layer.name,
+                "digest": layer.packed,
+                "packed_size_bytes": layer.packed_size_bytes,
+                "unpacked_size_bytes": layer.unpacked_size_bytes,
+            }
+            for layer in image.layers
+        ],
+    }
+    app.emit(document, lambda: _text(image, output))
+
+
+def _refresh(app: App, selection: Selection, packages: Apt) -> None:
+    from kata_bundle.build.image import load_base_lock, refresh_base
+    from kata_bundle.build.image.base import base_folder
+
+    before = load_base_lock()
+    after = before.with_pins(refresh_base(packages, selection.arches).pins)
+    old, new = {pin.text for pin in before.pins}, {pin.text for pin in after.pins}
+    if not app.dry_run:
+        after.write(base_folder())
+    lines = [*(f"- {text}" for text in sorted(old - new)), *(f"+ {text}" for text in sorted(new - old))]
+    app.emit({"removed": sorted(old - new), "added": sorted(new - old)}, lambda: "\n".join(lines) or "nothing changed")
+
+
+def _text(image: PayloadImage, output: str) -> str:
+    from kata_bundle.cli.render import size_text, table_text
+
+    rows = [
+        (layer.arch.value, layer.name, size_text(layer.packed_size_bytes), size_text(layer.unpacked_size_bytes))
+        for layer in image.layers
+    ]
+    lines = [table_text(("arch", "layer", "packed", "unpacked"), rows), ""]
+    for arch in dict.fromkeys(layer.arch for layer in image.layers):
+        own = [layer for layer in image.layers if layer.arch is arch]
+        packed, unpacked = (
+            sum(sizes) for sizes in zip(*((o.packed_size_bytes, o.unpacked_size_bytes) for o in own), strict=True)
+        )
+        lines.append(f"{arch.value}: {len(own)} layers, {size_text(packed)} packed, {size_text(unpacked)} unpacked")
+    lines.append(f"image {image.digest} in {output}")
+    return "\n".join(lines)
