@@ -6,6 +6,7 @@ With ``--benchmark-disable`` the sizes are a twenty-fifth, to see that everythin
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import time
@@ -92,7 +93,11 @@ def test_checking_and_planning_grow_with_the_catalog(benchmark, tmp_path, sizes)
         write_catalog(folder, size)
         catalog, checking = cpu_s(check, folder)
         assert len(catalog.components) >= size * COMPONENTS_EACH
-        plan, planning = cpu_s(plan_closure, catalog, Selection(shims=(ALL,), arches=tuple(Arch)))
+        gc.collect()
+        gc.disable()  # a collection during one of the short runs would look like growth
+        tries = [cpu_s(plan_closure, catalog, Selection(shims=(ALL,), arches=tuple(Arch))) for _ in range(5)]
+        gc.enable()
+        plan, planning = min(tries, key=lambda result: result[1])
         assert len(plan.components) >= size * COMPONENTS_EACH * len(Arch)
         took[size] = (checking, planning)
         benchmark.extra_info[f"{size} shims"] = f"check {checking:.2f} s, plan {planning:.3f} s"

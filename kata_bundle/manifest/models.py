@@ -274,6 +274,7 @@ class ComponentsDocument(_Versioned):
     release: ReleaseEntry
     cache: CacheEntry
     lists: dict[Name, list[Text]] = {}
+    parts: dict[Name, Name] = {}
     groups: dict[Name, ComponentLayer] = {}
     components: dict[Name, ComponentEntry]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["REQUIRED_FACTS", "components_are_complete", "consistent_components", "dependency_cycles"]
 
-REQUIRED_FACTS = ("kind", "licence", "method", "arches", "outputs", "scripts")
+REQUIRED_FACTS = ("kind", "licence", "method", "arches", "outputs", "scripts", "version_keys")
 """What the component or one of its groups has to say."""
 
 
@@ -128,8 +128,8 @@ def _method(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for method, mark in (("osbuilder", "tools/osbuilder"), ("genprotimg", "build_se_image.sh")):
             if (values["method"] == method) != any(mark in text for text in scripts):
                 yield "method", f'the method "{values["method"]}" does not fit its scripts'
-    if (values.get("method") == "copied script") != (values.get("version_keys") == []):
-        yield "method", "a component that is copied reads no version, and others read one"
+    if (values.get("method") in {"copied script", "genprotimg"}) != (values.get("version_keys") == []):
+        yield "method", "what is copied or sealed reads no version, and everything else reads one"
 
 
 @rule("KB219", "components that are made from each other")

@@ -72,7 +72,9 @@ def defaults_have_rows(manifests: Manifests) -> Iterator[Problem]:
         for i, name in enumerate(entry.model.default_shims):
             if name in rows and arch.value not in rows[name]:
                 message = f'the default shim "{name}" has no components on {arch}'
-                yield Problem(document=entry.document, key=("default_shims", i), message=message)
+                row: KeyPath = ("shims", name)
+                related = ((manifests.component_map.document, row),)
+                yield Problem(document=entry.document, key=("default_shims", i), message=message, related=related)
 
 
 @rule("KB213", "an incomplete shim among the defaults")

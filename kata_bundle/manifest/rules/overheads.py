@@ -24,6 +24,7 @@ __all__ = [
     "labels_of_technologies",
     "old_overheads",
     "plausible_overheads",
+    "reserved_memory",
     "same_scheduling",
     "sufficient_overheads",
 ]
@@ -118,9 +119,34 @@ def sufficient_overheads(manifests: Manifests) -> Iterator[Problem]:
                 continue
             why = "whose guest is confidential" if confidential else "whose VMM is in the pod's cgroup"
             message = f'the memory overhead of "{name}", {why}, is {entry.overhead.memory}, below the guest\'s {size}Mi'
-            related = ((manifests.shims.document, config.origin["default_memory_mib"]),)
+            cause = "confidential_guest" if confidential else "sandbox_cgroup_only"
+            related = tuple((manifests.shims.document, config.origin[key]) for key in ("default_memory_mib", cause))
             yield Problem(document=document, key=("classes", name, "overhead", "memory"), message=message, related=related)
             break
+
+
+@rule("KB239", "a runtime that reserves more than its class pays for", acceptable=True)
+def reserved_memory(manifests: Manifests) -> Iterator[Problem]:
+    """ "overhead_memory_mib", which the Rust runtime adds to the sandbox's size, is more than the memory overhead of the class.
+
+    The scheduler counts less than the runtime takes, so that the sandbox exceeds its cgroup.
+
+    Repair: raise the overhead of the class, or lower what the runtime reserves.
+
+    False alarm: none known.
+    """
+    classes, shims = manifests.runtime_classes, manifests.shims.model.shims
+    for name, entry in classes.model.classes.items():
+        for arch in shims[name].configured_on if name in shims else ():
+            config = manifests.config(name, Arch(arch))
+            reserved = config.values.get("overhead_memory_mib")
+            if reserved is not None and reserved << 10 > _memory_kib(entry.overhead.memory):
+                paid = entry.overhead.memory
+                message = f'"{name}" reserves {reserved}Mi on {arch}, and its class pays for {paid}'
+                related = ((classes.document, ("classes", name, "overhead", "memory")),)
+                key = config.origin["overhead_memory_mib"]
+                yield Problem(document=manifests.shims.document, key=key, message=message, related=related)
+                break
 
 
 @rule("KB253", "an overhead that is older than its components", severity=Severity.WARNING, acceptable=True)

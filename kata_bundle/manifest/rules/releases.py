@@ -303,7 +303,8 @@ def loose_intermediates(manifests: Manifests) -> Iterator[Problem]:
             if (name, arch) not in needed:
                 message = f'nothing is made from "{name}" on {arch}'
                 key = (*_facts_with_place(manifests, name, "arches"), i)
-                yield Problem(document=manifests.components.document, key=key, message=message)
+                related = ((manifests.components.document, ("components", name)),)
+                yield Problem(document=manifests.components.document, key=key, message=message, related=related)
 
 
 @rule("KB279", "a release that cannot be published", acceptable=True)

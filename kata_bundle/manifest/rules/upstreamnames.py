@@ -86,7 +86,8 @@ def version_keys_exist(manifests: Manifests) -> Iterator[Problem]:
                 message = f'"{where[1]}" reads "{missing[0]}", which versions.yaml does not have'
                 hint = did_you_mean(missing[0], names)
                 document = manifests.components.document
-                related = ((manifests.upstream.document, ("versions",)),)
+                entry = missing[0].rpartition(".")[0]
+                related = ((manifests.upstream.document, ("versions", entry)),)
                 yield Problem(document=document, key=(*where, "version_keys", i), message=message, hint=hint, related=related)
 
 
@@ -198,6 +199,7 @@ def cache_entries(manifests: Manifests) -> Iterator[Problem]:
                 related = ((manifests.upstream.document, table),)
                 yield Problem(document=document, key=(*where, i), message=f'"{name}" {what}', hint=hint, related=related)
     yield from _builders(manifests)
+    yield from _parts(manifests)
     for name in model.components:
         facts = manifests.facts(name)
         reads = _reads(manifests, name, set())
@@ -221,6 +223,31 @@ def cache_entries(manifests: Manifests) -> Iterator[Problem]:
                 message = f'the cache key of "{name}" lacks "{key}", which it reads'
                 lacking: KeyPath = (*at, list(own).index(key))
                 yield Problem(document=document, key=origin, message=message, of_key=True, related=((document, lacking),))
+
+
+def _parts(manifests: Manifests) -> Iterator[Problem]:
+    """Yield where a guest image is made from a part and its cache key does not have the part's entries, or the reverse."""
+    document, model = manifests.components.document, manifests.components.model
+    for part, of_list in model.parts.items():
+        if part not in model.components or of_list not in model.lists:
+            message = f'"{part}" is not a component, or "{of_list}" is not a list'
+            yield Problem(document=document, key=("parts", part), message=message)
+    for name, component in model.components.items():
+        facts = manifests.facts(name)
+        if not any(_bare(text) == "tools/osbuilder" for text in facts.values.get("scripts") or ()):
+            continue
+        made_from = facts.values.get("build_depends_on") or ()
+        for part, of_list in model.parts.items():
+            if (part in made_from) != (f"@{of_list}" in (component.cache_key or ())):
+                what = f'is made from "{part}", but' if part in made_from else f'is not made from "{part}", yet'
+                has = "lacks" if part in made_from else "has"
+                message = f'"{name}" {what} its cache key {has} "@{of_list}"'
+                related = (
+                    (document, ("components", name, "build_depends_on")),
+                    (document, ("parts", part)),
+                )
+                key: KeyPath = ("components", name, "cache_key")
+                yield Problem(document=document, key=key, message=message, of_key=True, related=related)
 
 
 def _builders(manifests: Manifests) -> Iterator[Problem]:

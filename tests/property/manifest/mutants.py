@@ -1,8 +1,8 @@
 """Single mistakes in a folder of valid manifests, made without knowing any rule.
 
 Each mutator does to the text what a hurried person does: drop, rename, misspell, swap, duplicate, move to another architecture,
-change a number or a unit, break the syntax. Which of its results are mistakes is decided by data alone: a mutant that stands for the
-same data (lists without their order, documents without comments), or that resolves to the same catalog, is none.
+change a number or a unit, break the syntax. Which of its results are mistakes is decided by data alone: a mutant that stands for
+the same data (lists without their order, documents without comments), or that resolves to the same catalog, is none.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import random
 import re
 import tomllib
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from kata_bundle.manifest.json_scanner import scan_json
@@ -177,7 +178,7 @@ def _drop(source):
         path = tuple(part.strip().strip('"') for part in re.findall(r'"[^"]*"|[^.]+', header.group(1)))
         if source.is_prose(path) or source.file == "ignores.toml":
             continue  # without an acceptance, what it accepted is found again, where it always was
-        lines = _near({line}) | ({source.line_of(path[:1])} if len(path) > 1 else {1})
+        lines = _near({line}) | source.parents(path)
         yield Mutant("drop", source.file, source.replace(start, end, ""), lines, f"table {path}")
         stop = source.text.find("\n", start) + 1
         yield Mutant("drop", source.file, source.replace(start, stop, ""), _near({line}), f"header {path}")
@@ -283,7 +284,7 @@ def _swap(source):
                 (node.path[:-1] if isinstance(node.path[-1], str) else node.path[:-2], type(source.value(node.path))), []
             ).append(node)
     for nodes in groups.values():
-        for one, other in zip(nodes, nodes[1:]):
+        for one, other in pairwise(nodes):
             same_list = isinstance(one.path[-1], int) and one.path[:-1] == other.path[:-1]
             a, b = source.text[one.start : one.end], source.text[other.start : other.end]
             if same_list or a == b:
