@@ -11,6 +11,7 @@ from kata_bundle.cli.site_options import machine_for, show_plan, site_options
 
 if TYPE_CHECKING:
     from kata_bundle.core.arch import Arch
+    from kata_bundle.core.digest import Digest
     from kata_bundle.node.desired import Desired
     from kata_bundle.node.install import Installed
     from kata_bundle.node.source import Source
@@ -83,13 +84,13 @@ def command(
     from pathlib import Path
 
     from kata_bundle.core.arch import Arch
-    from kata_bundle.core.digest import parse_digest
     from kata_bundle.node.install import install, plan_install
     from kata_bundle.node.lock import node_lock
     from kata_bundle.node.source import open_source
 
+    agreed = None if approved is None else _plan_digest(approved)
     source = open_source(Path(bundle))
-    node_arch = Arch.parse(arch) if arch else Arch.of_this_machine()
+    node_arch = Arch.of_this_machine() if arch is None else Arch.parse(arch)
     if spec is not None or from_environment:
         _refuse_beside_configuration(dest=dest, suffix=suffix, shims=shims, both=spec is not None and from_environment)
         wanted = _configured(source, bundle, root, node_arch, spec, runtime, payload_only)
@@ -107,11 +108,21 @@ def command(
     if spec is None and not from_environment:
         app.say("note: payload only; --spec FILE or --from-environment configures the shims and the container runtime too")
     with node_lock(machine.site, app.progress):
-        agreed = parse_digest(approved) if approved else None
         done = install(machine, wanted, keep=keep, approved=agreed, accept_gap=accept_gap)
     for note in done.plan.notes:
         app.say(f"note: {note}")
     app.emit(_document(done), lambda: _text(done))
+
+
+def _plan_digest(text: str) -> Digest:
+    from kata_bundle.core.digest import parse_digest
+    from kata_bundle.core.errors import IntegrityError, UsageError
+
+    try:
+        return parse_digest(text)
+    except IntegrityError:
+        message = f'the approved plan is "{text[:80]}", expected its digest'
+        raise UsageError(message, hint="--dry-run shows a plan and ends with its digest") from None
 
 
 def _refuse_beside_configuration(*, dest: str, suffix: str | None, shims: tuple[str, ...], both: bool) -> None:
@@ -164,7 +175,11 @@ def _desired(app: App, source: Source, dest: str, suffix: str | None, shims: tup
     if arch not in source.arches():
         message = f"there is nothing for {arch} in it, only for {', '.join(source.arches())}"
         raise HostError(message, hint="bundle that architecture, or name another one with --arch")
-    names = tuple(name.strip() for text in shims for name in text.split(",") if name.strip()) or source.default_shims(arch)
+    groups = [[name.strip() for name in text.split(",") if name.strip()] for text in shims]
+    if not all(groups):
+        message = "no shim named"
+        raise UsageError(message, hint=f"leave --shim out, or name some of: {', '.join(sorted(source.shims(arch)))}")
+    names = tuple(name for group in groups for name in group) or source.default_shims(arch)
     if not names:
         message = "no shim was named and the source states no defaults"
         raise UsageError(message, hint=f"--shim with some of: {', '.join(sorted(source.shims(arch)))}")

@@ -57,6 +57,7 @@ def show_plan(app: App, plan: Plan) -> None:
 def plan_text(plan: Plan) -> str:
     """Return everything a plan would do, one line each with its reason."""
     from kata_bundle.cli.render import plural, size_text
+    from kata_bundle.core.relpath import printable
 
     if plan.changes_nothing:
         return "\n".join(["nothing to do", *(f"note: {note}" for note in plan.notes)])
@@ -67,13 +68,13 @@ def plan_text(plan: Plan) -> str:
         lines.append(f"  {verb:8} {layer['component']} ({size_text(size) if isinstance(size, int) else size}, {layer['origin']})")
     if plan.files:
         lines.append(f"{plural(len(plan.files), 'file')} of the tree differ:" if plan.active is not None else "files:")
-        lines += [f"  {change.change:8} {change.path}  ({change.origin})" for change in plan.files]
+        lines += [f"  {change.change:8} {printable(change.path)}  ({change.origin})" for change in plan.files]
     if plan.operations:
         lines.append(f"{plural(len(plan.operations), 'operation')} in this order:")
-        lines += [f"  {operation.kind:16} {operation.subject}: {operation.reason}" for operation in plan.operations]
+        lines += [f"  {operation.kind:16} {printable(operation.subject)}: {operation.reason}" for operation in plan.operations]
     if plan.removes:
         lines.append("then removed:")
-        lines += [f"  {path}" for path in plan.removes]
+        lines += [f"  {printable(path)}" for path in plan.removes]
     lines += [f"note: {note}" for note in plan.notes]
     lines.append(f"plan {plan.digest}")
     return "\n".join(lines)

@@ -38,6 +38,7 @@ def command(app: App, root: str, dest: str, suffix: str | None) -> None:
 
 def _text(found: Status) -> str:
     from kata_bundle.cli.render import plural, size_text, table_text
+    from kata_bundle.core.relpath import printable
 
     lines = (
         ["an install was interrupted; the next install, rollback or uninstall finishes or undoes it"] if found.interrupted else []
@@ -60,9 +61,9 @@ def _text(found: Status) -> str:
     if rows:
         lines.append(table_text(("component", "version", "origin", "packed", "digest"), rows, right=(3,)))
     for edit in receipt.edits:
-        lines.append(f"edited {edit.path} ({edit.kind}): {edit.reason}")
+        lines.append(f"edited {printable(edit.path)} ({edit.kind}): {edit.reason}")
     others = [number for number in found.generations if number != receipt.generation]
     if others:
         lines.append(f"{plural(len(others), 'other generation')} kept: {', '.join(map(str, others))}")
-    lines += [f"drifted {path}" for path in found.drifted] or ["nothing drifted"]
+    lines += [f"drifted {printable(path)}" for path in found.drifted] or ["nothing drifted"]
     return "\n".join(lines)

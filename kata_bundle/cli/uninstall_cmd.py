@@ -42,10 +42,12 @@ def command(app: App, root: str, dest: str, suffix: str | None) -> None:
     }  # fmt: skip
 
     def text() -> str:
+        from kata_bundle.core.relpath import printable
+
         if done.plan.active is None:
             return f"nothing is installed in {machine.site.dest}"
         lines = [f"uninstalled {machine.site.dest}"]
-        lines += [f"kept {path}, which is not empty" for path in done.kept]
+        lines += [f"kept {printable(path)}, which is not empty" for path in done.kept]
         return "\n".join(lines)
 
     app.emit(document, text)

@@ -49,9 +49,10 @@ def command(app: App, root: str, dest: str, suffix: str | None) -> int:
 
 def _text(found: Verification) -> str:
     from kata_bundle.cli.render import plural
+    from kata_bundle.core.relpath import printable
 
-    lines = [f"{what:8} {path}" for what in ("changed", "missing", "extra") for path in getattr(found, what)]
-    lines += [f"theirs   {path}" for path in (*found.administrators, *found.edited)]
+    lines = [f"{what:8} {printable(path)}" for what in ("changed", "missing", "extra") for path in getattr(found, what)]
+    lines += [f"theirs   {printable(path)}" for path in (*found.administrators, *found.edited)]
     summary = f"generation {found.generation}: {plural(found.checked, 'entry').replace('entrys', 'entries')} checked, "
     drift = len(found.changed) + len(found.missing) + len(found.extra)
     lines.append(summary + ("all as installed" if found.is_clean else f"{plural(drift, 'difference')}"))

@@ -9,7 +9,18 @@ from typing import NewType
 
 from kata_bundle.core.errors import ArchiveError
 
-__all__ = ["MAX_NAME", "MAX_PATH", "RelPath", "os_bytes", "os_text", "parents", "parse_relpath", "quoted", "resolve_link"]
+__all__ = [
+    "MAX_NAME",
+    "MAX_PATH",
+    "RelPath",
+    "os_bytes",
+    "os_text",
+    "parents",
+    "parse_relpath",
+    "printable",
+    "quoted",
+    "resolve_link",
+]
 
 RelPath = NewType("RelPath", str)
 """A checked relative path: ``/``-separated, no empty, ``.`` or ``..`` part, no NUL. Never empty."""
@@ -51,7 +62,12 @@ def parse_relpath(text: str) -> RelPath:
 def quoted(text: str) -> str:
     """Return a name from a stranger as messages show it: in double quotes, at most 160 characters, unprintable ones escaped."""
     short = text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-    return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in short) + '"'
+    return f'"{printable(short)}"'
+
+
+def printable(text: str) -> str:
+    """Return ``text`` on one line, all but visible characters escaped: no file's name may move a terminal's cursor."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def os_bytes(text: str) -> bytes:

@@ -50,6 +50,32 @@ def test_the_life_of_an_install(node):
     assert kata(node, "uninstall").ok() == "nothing is installed in /opt/kata\n"
 
 
+def test_no_file_name_can_forge_a_line_or_move_the_cursor(node):
+    kata(node, "install", str(node / "v1"), "--shim", "qemu").ok()
+    (node / "root/opt/kata/bin/x\nmissing  y\x1b[2J").touch()
+    found = kata(node, "verify")
+    assert "extra    /opt/kata/bin/x\\nmissing  y\\x1b[2J\n" in found.stdout
+    assert "\x1b" not in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--approved", "yes"], 'the approved plan is "yes", expected its digest'),
+        (["--shim", ""], "no shim named"),
+        (["--shim", ","], "no shim named"),
+        (["--arch", ""], 'unknown architecture ""'),
+        (["--dest", ""], 'install directory "" is not an absolute path'),
+        (["--root", ""], "an empty path"),
+    ],
+)
+def test_what_an_unset_variable_leaves_is_refused(node, argv, words):
+    done = run_cli("install", str(node / "v1"), "--root", str(node / "root"), "--shim", "qemu", "--arch", "x86_64", *argv)
+    assert (done.code, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert snapshot(node / "root") == {}
+
+
 def test_drift_has_an_exit_code_and_names(node):
     kata(node, "install", str(node / "v1"), "--shim", "qemu").ok()
     (node / "root/opt/kata/bin/kata-runtime").write_text("x")

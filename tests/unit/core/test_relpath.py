@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from kata_bundle.core.errors import ArchiveError
-from kata_bundle.core.relpath import MAX_NAME, MAX_PATH, parents, parse_relpath, resolve_link
+from kata_bundle.core.relpath import MAX_NAME, MAX_PATH, parents, parse_relpath, printable, resolve_link
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,17 @@ def test_a_link_is_resolved_where_it_stands(path, target, expected):
 def test_a_link_out_of_the_tree_is_refused(path, target):
     with pytest.raises(ArchiveError, match=r"outside the tree|absolute target"):
         resolve_link(parse_relpath(path), target)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("bin/ünï 日本", "bin/ünï 日本"),
+        ("a\nmissing b", "a\\nmissing b"),
+        ("\x1b[2J", "\\x1b[2J"),
+        (b"\xff".decode("utf-8", "surrogateescape"), "\\udcff"),
+        ("\u202egnp", "\\u202egnp"),
+    ],
+)
+def test_names_are_shown_on_one_line_and_move_no_cursor(text, shown):
+    assert printable(text) == shown
