@@ -74,8 +74,8 @@ def relocated(report: Report, prefix: str) -> Report:
         return report
     result = Report()
     for finding in report:
-        span = replace(finding.span, path=f"{prefix}/{finding.span.path}")
-        result.add(replace(finding, span=span))
+        span, *related = (replace(place, path=f"{prefix}/{place.path}") for place in (finding.span, *finding.related))
+        result.add(replace(finding, span=span, related=tuple(related)))
         text = report.source(finding.span.path)
         if text is not None:
             result.add_source(span.path, text)

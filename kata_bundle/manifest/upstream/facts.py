@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.diagnostics import Span
     from kata_bundle.manifest.catalog import RuntimeFamily
+    from kata_bundle.manifest.upstream.schema import Schema
 
 __all__ = [
     "Allowlist",
@@ -110,6 +111,8 @@ class Installer:
     flagged: tuple[Item, ...]
     """Components that a flag adds to what the cells list."""
     uses_component_map: bool
+    merges_layers: bool = False
+    """Whether it has the erofs snapshotter merge the layers of an image unless it is told not to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,6 +147,8 @@ class Chart:
     """By architecture, as written."""
     snapshotters: tuple[str, ...] = ()
     """Snapshotters that this file has set up."""
+    merge_mode: str | None = None
+    """What it tells the installer about merging layers for erofs."""
 
     def enabled(self, shim: ChartShim) -> bool:
         """Return whether ``shim`` is enabled in this file."""
@@ -290,6 +295,8 @@ class RuntimeBuild:
     """Variable to the last line that sets it, on any architecture."""
     stopped: Mapping[Arch, Item]
     """Architectures on which make stops with an error before it generates anything, with that error."""
+    schema: Schema | None = None
+    """The settings that the runtime knows, ``None`` when its sources do not tell."""
 
     def iter_configurations(self, name: str) -> Iterator[Configuration]:
         """Yield the configurations of template ``name`` over all architectures that install it."""

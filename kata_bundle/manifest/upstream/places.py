@@ -40,9 +40,18 @@ def setting_line(template: Template, table: str, key: str) -> int | None:
             current = header.group(1)
             continue
         match = _KEY.match(line)
-        if match is not None and match.group(1) == key and (current == table or current.startswith(f"{table}.")):
+        if match is not None and match.group(1) == key and _within(current, table):
             return number
     return None
+
+
+def _within(header: str, table: str) -> bool:
+    """Return whether a table is ``table`` or below it. A part of a header that a variable gives may be anything."""
+    parts = [part for part in table.split(".") if part]
+    mine = [part.strip() for part in header.split(".")]
+    return len(mine) >= len(parts) and all(
+        m == p or _VARIABLE.fullmatch(m) is not None for m, p in zip(mine, parts, strict=False)
+    )
 
 
 def setting_span(template: Template, table: str, key: str) -> Span:
@@ -51,7 +60,7 @@ def setting_span(template: Template, table: str, key: str) -> Span:
     if line is None:
         for number, text in enumerate(template.lines, 1):
             header = _HEADER.match(text)
-            if header is not None and (header.group(1) == table or header.group(1).startswith(f"{table}.")):
+            if header is not None and table and not text.lstrip().startswith("#") and _within(header.group(1), table):
                 return line_span(template, number, table)
         return line_span(template, 1)
     text = template.lines[line - 1]

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.manifest.upstream.facts import Listing, UpstreamTree
-from kata_bundle.manifest.upstream.readers import versions, workflows
+from kata_bundle.manifest.upstream.readers import structs, versions, workflows
 from kata_bundle.manifest.upstream.readers.chart import read_chart, read_manifest_lists, read_profiles
 from kata_bundle.manifest.upstream.readers.classes import read_class_files, read_example_classes, read_overheads
 from kata_bundle.manifest.upstream.readers.componentmap import read_component_map
@@ -37,7 +37,8 @@ _WANTED: Final = re.compile(
 def read_tree(files: Files) -> tuple[UpstreamTree, Report, Reading]:
     """Return the facts of a tree, what its readers found, and the reading itself (for places and texts)."""
     names = files.names
-    files.prefetch(n for n in names if _WANTED.fullmatch(n) or workflows.is_wanted(n) or versions.is_wanted(n))
+    wanted = (_WANTED.fullmatch, structs.is_wanted, workflows.is_wanted, versions.is_wanted)
+    files.prefetch(name for name in names if any(test(name) for test in wanted))
     reading = Reading(files)
     cells, map_list = read_component_map(reading)
     installer, installer_lists = read_installer(reading)

@@ -113,12 +113,18 @@ def _chart(reading: Reading, document: Document) -> Chart:
         disable_all=disable_all,
         default_shim=default_shim,
         snapshotters=_snapshotters(data.get("snapshotter")),
+        merge_mode=_merge_mode(data.get("snapshotter")),
     )
 
 
 def _snapshotters(table: object) -> tuple[str, ...]:
     names = table.get("setup") if isinstance(table, dict) else None
     return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+
+
+def _merge_mode(table: object) -> str | None:
+    mode = table.get("erofsMergeMode") if isinstance(table, dict) else None
+    return mode if isinstance(mode, str) and mode else None
 
 
 def _shim(reading: Reading, document: Document, name: str, values: dict[str, object]) -> ChartShim:

@@ -93,6 +93,7 @@ def _rust(reading: Reading, names: list[str]) -> tuple[Installer | None, list[Li
         binary=_by_pattern(_function(texts, r"get_hypervisor_path")),
         flagged=tuple(flagged),
         uses_component_map=any("shim-components.json" in text.text for text in texts),
+        merges_layers=any("erofs_merge_mode" in text.text for text in texts),
     )
     return installer, [] if every is None else [every]
 

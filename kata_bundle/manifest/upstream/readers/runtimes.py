@@ -20,6 +20,7 @@ from kata_bundle.manifest.upstream.facts import Configuration, Item, RuntimeBuil
 from kata_bundle.manifest.upstream.make import evaluate, is_known, unknown_reasons
 from kata_bundle.manifest.upstream.places import line_span
 from kata_bundle.manifest.upstream.readers.rewrites import Rewrite, parse_sed, read_script_rewrites
+from kata_bundle.manifest.upstream.readers.structs import read_schemas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,12 +41,13 @@ _MAX_TEMPLATE_LINES: Final = 20_000
 def read_runtimes(reading: Reading) -> dict[RuntimeFamily, RuntimeBuild]:
     """Return what each runtime's makefile generates."""
     found: dict[RuntimeFamily, RuntimeBuild] = {}
+    schemas = read_schemas(reading)
     for family, folder in FOLDERS.items():
         text = reading.text(f"{folder}/Makefile")
         if text is None:
             reading.not_understood(Span(path=f"{folder}/Makefile"), "the runtime's makefile was not found", code=codes.MISSING)
             continue
-        found[family] = _read(reading, family, folder, text)
+        found[family] = replace(_read(reading, family, folder, text), schema=schemas.get(family))
     return found
 
 

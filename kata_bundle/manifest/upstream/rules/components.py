@@ -9,6 +9,7 @@ from kata_bundle.core.diagnostics import Severity, did_you_mean
 from kata_bundle.manifest.catalog import RuntimeFamily
 from kata_bundle.manifest.upstream.cells import arch_of
 from kata_bundle.manifest.upstream.rules.registry import Problem, tree_rule
+from kata_bundle.manifest.upstream.rules.words import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,9 +102,7 @@ def unreleased_components(tree: UpstreamTree) -> Iterator[Problem]:
 
 
 def _shims(names: list[str]) -> str:
-    shown = ", ".join(f'"{name}"' for name in names[:3])
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{shown}{more} {'needs' if len(names) == 1 else 'need'}"
+    return f"{quoted(names)} {'needs' if len(names) == 1 else 'need'}"
 
 
 @tree_rule("KB644", "a component that is released for nothing", severity=Severity.WARNING)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kata_bundle.core.diagnostics import Severity, did_you_mean
 from kata_bundle.manifest.upstream.facts import Listing, Role
 from kata_bundle.manifest.upstream.rules.registry import Problem, tree_rule
+from kata_bundle.manifest.upstream.rules.words import joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,10 +33,6 @@ def _holders(tree: UpstreamTree) -> dict[str, list[Listing]]:
     return holders
 
 
-def _and(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
 @tree_rule("KB601", "a shim that a list lacks")
 def missing_shims(tree: UpstreamTree) -> Iterator[Problem]:
     """A shim is in two or more lists, and missing from one that has to hold every shim.
@@ -49,7 +46,7 @@ def missing_shims(tree: UpstreamTree) -> Iterator[Problem]:
             continue
         for listing in tree.registries():
             if listing.find(name) is None:
-                known = _and([holder.what for holder in holders])
+                known = joined([holder.what for holder in holders])
                 item = holders[0].find(name)
                 span = listing.span if listing.span.line or item is None else item.span
                 yield Problem(span=span, message=f'shim "{name}" is missing from {listing.what}; it is in {known}')
@@ -126,7 +123,7 @@ def differing_selections(tree: UpstreamTree) -> Iterator[Problem]:
         having = [listing for listing in selections if listing.find(name) is not None]
         for listing in selections:
             if listing.find(name) is None and listing.items:
-                message = f'shim "{name}" is not in {listing.what}, but in {_and([other.what for other in having])}'
+                message = f'shim "{name}" is not in {listing.what}, but in {joined([other.what for other in having])}'
                 yield Problem(span=listing.span, message=message)
 
 
@@ -138,12 +135,10 @@ def configurations_without_shims(tree: UpstreamTree) -> Iterator[Problem]:
     only when the installer starts a shim of that name with that runtime, or knows no such shim.
     """
     shims = tree.shims()
-    for family, build in tree.runtimes.items():
+    for build in tree.runtimes.values():
         for template in build.templates.values():
-            if template.shim in shims and tree.family(template.shim) in {family, None}:
-                continue
             if template.shim in shims:
-                continue  # the other runtime's configuration of the same name is the one in use
+                continue  # where both runtimes have one, the other may be in use
             lines = next((names[template.name] for names in build.generated.values() if template.name in names), None)
             if lines is not None:
                 message = f'"{template.name}" is installed, but no list of shims has "{template.shim}"'

@@ -12,6 +12,7 @@ from kata_bundle.manifest.upstream.cells import Selectable, configuration_of, se
 from kata_bundle.manifest.upstream.outputs import providers, provides
 from kata_bundle.manifest.upstream.places import setting_span, variable_of
 from kata_bundle.manifest.upstream.rules.registry import Problem, tree_rule
+from kata_bundle.manifest.upstream.rules.words import joined, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
     from kata_bundle.core.diagnostics import Span
     from kata_bundle.manifest.upstream.facts import Configuration, Template, UpstreamTree
 
-__all__ = ["named_paths", "program_names", "qemu_flavours", "unprovided_paths", "unused_components", "valid_lists"]
+__all__ = [
+    "doubly_provided_paths",
+    "named_paths",
+    "paths_outside",
+    "program_names",
+    "qemu_flavours",
+    "unprovided_paths",
+    "unused_components",
+    "valid_lists",
+]
 
 _KEYS: Final = ("path", "kernel", "image", "initrd", "firmware", "firmware_volume", "jailer_path")
 _SHARED: Final = frozenset({"virtio-fs", "virtio-fs-nydus"})
@@ -128,6 +138,54 @@ def _everything(tree: UpstreamTree, arch: Arch) -> frozenset[str]:
     if tree.local_build is not None:
         names.update(tree.local_build.targets)
     return frozenset(names)
+
+
+@tree_rule("KB656", "a path that two components bring")
+def doubly_provided_paths(tree: UpstreamTree) -> Iterator[Problem]:
+    """A configuration names a file that two components of its cell bring. Which one is there depends on who came last."""
+    found: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
+    spans: dict[tuple[str, tuple[str, ...], str], tuple[Span, ...]] = {}
+    for entry, configuration in _cells(tree):
+        if entry.cell is None:
+            continue
+        for named in named_paths(configuration):
+            having = [item for item in entry.cell.components if named.path in (provides(item.name, entry.arch) or ())]
+            names = tuple(dict.fromkeys(item.name for item in having))
+            if len(names) > 1:
+                key = (entry.shim, names, named.path)
+                found.setdefault(key, []).append(entry.arch)
+                spans.setdefault(key, tuple(item.span for item in having))
+    for (shim, names, path), arches in found.items():
+        first, *others = spans[shim, names, path]
+        message = f'{PREFIX}/{path} of "{shim}" on {joined(arches)} is brought by {quoted(names)}'
+        yield Problem(span=others[-1], message=message, related=(first, *others[:-1]))
+
+
+@tree_rule("KB659", "a file of a component, named outside of the prefix")
+def paths_outside(tree: UpstreamTree) -> Iterator[Problem]:
+    """A configuration names a file that a component brings, but not below the installation prefix, where it is.
+
+    The makefile is called with the prefix; a path that does not follow it is written out, or made of another variable. Files that
+    no component brings may be the host's own.
+    """
+    found: dict[tuple[str, str, str, str, str], list[str]] = {}
+    spans: dict[tuple[str, str, str, str, str], Span] = {}
+    for entry, configuration in _cells(tree):
+        brought = {posixpath.basename(path): path for name in entry.components(tree) for path in provides(name, entry.arch) or ()}
+        for table in configuration.hypervisors:
+            for key in (*_KEYS, "virtio_fs_daemon"):
+                value = configuration.get("hypervisor", table, key)
+                if not isinstance(value, str) or "/" not in value or value.startswith(f"{PREFIX}/"):
+                    continue
+                path = brought.get(posixpath.basename(value))
+                if path:
+                    at = (entry.shim, table, key, value, path)
+                    found.setdefault(at, []).append(entry.arch)
+                    spans.setdefault(at, setting_span(configuration.template, f"hypervisor.{table}", key))
+    for at, arches in found.items():
+        shim, _, key, value, path = at
+        message = f'"{key}" of "{shim}" is {value} on {joined(arches)}, but what is installed is {PREFIX}/{path}'
+        yield Problem(span=spans[at], message=message)
 
 
 @tree_rule("KB626", "a component that its cell does not use", severity=Severity.WARNING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.diagnostics import Severity, did_you_mean
+from kata_bundle.manifest.catalog import RuntimeFamily
 from kata_bundle.manifest.upstream.rules.registry import Problem, tree_rule
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from kata_bundle.manifest.upstream.facts import Chart, ChartShim, UpstreamTree
 
-__all__ = ["differing_profiles", "unknown_profile_shims"]
+__all__ = ["differing_profiles", "merged_layers", "unknown_profile_shims"]
 
 
 @tree_rule("KB661", "a profile with an unknown shim")
@@ -70,3 +71,21 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+@tree_rule("KB663", "merged layers for a runtime that cannot read them")
+def merged_layers(tree: UpstreamTree) -> Iterator[Problem]:
+    """A shim of the Go runtime takes its images from erofs, with their layers merged, which only runtime-rs can read.
+
+    The installer merges layers unless "snapshotter.erofsMergeMode" is "unmerged", and refuses such a selection.
+    """
+    if tree.installer is None or not tree.installer.merges_layers or tree.chart is None:
+        return
+    for chart in (tree.chart, *tree.profiles):
+        if (chart.merge_mode or tree.chart.merge_mode) == "unmerged":
+            continue
+        for shim in chart.shims.values():
+            snapshotter = shim.settings.get("containerd.snapshotter")
+            if snapshotter is not None and snapshotter.value == "erofs" and tree.family(shim.name) is RuntimeFamily.GO:
+                message = f'"{shim.name}" is a shim of the go runtime, which cannot read the merged layers of erofs'
+                yield Problem(span=snapshotter.span, message=message)

@@ -30,6 +30,8 @@ class Problem:
     span: Span
     message: str
     hint: str | None = None
+    related: tuple[Span, ...] = ()
+    """Other places that it is about."""
 
 
 class _Check(Protocol):
@@ -63,7 +65,15 @@ def run_tree_rules(tree: UpstreamTree, report: Report) -> None:
     for code, check in _CHECKS.items():
         severity = TREE_RULES[code].severity
         for problem in check(tree):
-            report.add(Finding(span=problem.span, code=code, message=problem.message, severity=severity, hint=problem.hint))
+            finding = Finding(
+                span=problem.span,
+                code=code,
+                message=problem.message,
+                severity=severity,
+                hint=problem.hint,
+                related=tuple(dict.fromkeys(span for span in problem.related if span != problem.span)),
+            )
+            report.add(finding)
 
 
 _declare(

@@ -1,4 +1,4 @@
-"""Rules about single settings: variables behind them that nothing sets, root hashes that belong to another image."""
+"""Rules about single settings: what the runtime knows of them, variables that nothing sets, root hashes of another image."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kata_bundle.core.diagnostics import Severity, did_you_mean
-from kata_bundle.manifest.upstream.places import line_span
+from kata_bundle.manifest.upstream.places import line_span, setting_span
 from kata_bundle.manifest.upstream.rules.registry import Problem, tree_rule
+from kata_bundle.manifest.upstream.rules.words import joined, quoted
+from kata_bundle.manifest.upstream.schema import table_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kata_bundle.manifest.upstream.facts import Configuration, Template, UpstreamTree
+    from kata_bundle.core.diagnostics import Span
+    from kata_bundle.manifest.upstream.facts import Configuration, RuntimeBuild, Template, UpstreamTree
+    from kata_bundle.manifest.upstream.schema import SettingAt
 
-__all__ = ["root_hashes", "unset_variables"]
+__all__ = ["missing_settings", "root_hashes", "unknown_settings", "unset_variables", "wrong_kinds"]
 
 _HEADER: Final = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?$")
 _SETTING: Final = re.compile(r"\s*(kernel_verity_params|verity_params|image|path)\s*=\s*(.*)$")
@@ -53,6 +57,107 @@ class _Image(NamedTuple):
     name: str
     variable: str
     line: int
+
+
+@tree_rule("KB657", "a setting that the runtime does not know", severity=Severity.WARNING)
+def unknown_settings(tree: UpstreamTree) -> Iterator[Problem]:
+    """A configuration has a setting that its runtime does not read, or not in that table. The runtime ignores it.
+
+    What a runtime reads are the fields of the structures in its sources that the configuration is read into. Most often the
+    setting was copied from the other runtime's configuration, renamed in the sources only, or came to stand below the header of
+    another table.
+    """
+    for family, build in tree.runtimes.items():
+        found: dict[tuple[tuple[str, ...], str], dict[str, Span]] = {}
+        kept: dict[tuple[tuple[str, ...], str], SettingAt] = {}
+        for configuration in build.configurations.values():
+            template = configuration.template
+            for setting in _settings(build, configuration):
+                if setting.field is None:
+                    # The same mistake in tables of several hypervisors is one.
+                    at = (setting.table[:1] + setting.table[2:], setting.key)
+                    table = ".".join((*setting.table, setting.key) if _is_table(setting) else setting.table)
+                    span = setting_span(template, table, setting.key)
+                    found.setdefault(at, {}).setdefault(template.shim, span)
+                    kept[at] = setting
+        for at, places in found.items():
+            first, *others = sorted(places.values())
+            setting, verb = kept[at], "have" if others else "has"
+            what = f'"{setting.key}" in {table_name(setting.table)}'
+            if _is_table(setting):
+                what = f"the table {table_name((*setting.table, setting.key))}"
+            message = f"the {family} runtime does not know {what}, which {quoted(places)} {verb}"
+            yield Problem(span=first, message=message, hint=_hint(build, setting), related=tuple(others))
+
+
+def _is_table(setting: SettingAt) -> bool:
+    value = setting.value[0] if isinstance(setting.value, list) and setting.value else setting.value
+    return isinstance(value, dict)
+
+
+def _hint(build: RuntimeBuild, setting: SettingAt) -> str | None:
+    tables = () if build.schema is None else [table for table, fields in build.schema.tables.items() if setting.key in fields]
+    if tables:
+        return f"it is a setting of {table_name(tables[0])}"
+    return did_you_mean(setting.key, setting.known)
+
+
+def _settings(build: RuntimeBuild, configuration: Configuration) -> Iterator[SettingAt]:
+    """Yield the settings of a configuration, where it can be read and the runtime's own are known."""
+    if build.schema is not None and configuration.data is not None:
+        yield from build.schema.settings(configuration.data)
+
+
+@tree_rule("KB658", "a setting of the wrong kind")
+def wrong_kinds(tree: UpstreamTree) -> Iterator[Problem]:
+    """A setting's value is not of the kind that the runtime reads: a text for a number, a number for true or false.
+
+    The runtime refuses the whole configuration. Often the quotes around a make variable are missing or superfluous, or the
+    variable has an unexpected value on one architecture.
+    """
+    for build in tree.runtimes.values():
+        found: dict[tuple[str, str, str], tuple[Span, list[str]]] = {}
+        for configuration in build.configurations.values():
+            template = configuration.template
+            for setting in () if configuration.unknown else _settings(build, configuration):
+                if setting.field is None or setting.field.kind.fits(setting.value):
+                    continue
+                table = ".".join(setting.table)
+                problem = f'"{setting.key}" of "{template.shim}" is {_shown(setting.value)}, expected {setting.field.kind}'
+                at = (template.path, table, problem)
+                found.setdefault(at, (setting_span(template, table, setting.key), []))[1].append(configuration.arch)
+        for (_, _, problem), (span, arches) in found.items():
+            yield Problem(span=span, message=f"{problem}, on {joined(arches)}")
+
+
+def _shown(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return f'the text "{value}"'
+        case list():
+            return "a list"
+        case dict():
+            return "a table"
+        case _:
+            return str(value)
+
+
+@tree_rule("KB660", "a setting that the runtime cannot do without")
+def missing_settings(tree: UpstreamTree) -> Iterator[Problem]:
+    """A table lacks a setting for which the runtime has no default. The runtime refuses the whole configuration."""
+    for build in tree.runtimes.values():
+        seen: set[tuple[str, tuple[str, ...], str]] = set()
+        for configuration in build.configurations.values():
+            template = configuration.template
+            if build.schema is None or configuration.data is None:
+                continue
+            for table, key in build.schema.missing(configuration.data):
+                if (template.path, table, key) not in seen:
+                    seen.add((template.path, table, key))
+                    message = f'{table_name(table)} of "{template.shim}" has no "{key}", which the runtime cannot do without'
+                    yield Problem(span=setting_span(template, ".".join(table), ""), message=message)
 
 
 @tree_rule("KB638", "a root hash of another image")

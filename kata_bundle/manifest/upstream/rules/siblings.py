@@ -8,6 +8,7 @@ from kata_bundle.core.diagnostics import Severity
 from kata_bundle.manifest.upstream.places import setting_span
 from kata_bundle.manifest.upstream.rules.configurations import used_configurations
 from kata_bundle.manifest.upstream.rules.registry import Problem, tree_rule
+from kata_bundle.manifest.upstream.rules.words import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -140,13 +141,8 @@ def guests_without_init_data(tree: UpstreamTree) -> Iterator[Problem]:
         for shim, configuration in confidential.items():
             if shim not in allowing:
                 table = f"hypervisor.{configuration.hypervisors[0]}"
-                message = f'"{shim}" does not allow the annotation "{_INIT_DATA}", as {_some(allowing)} do'
+                message = f'"{shim}" does not allow the annotation "{_INIT_DATA}", as {quoted(allowing)} do'
                 yield Problem(span=setting_span(configuration.template, table, "enable_annotations"), message=message)
-
-
-def _some(names: set[str]) -> str:
-    shown = sorted(names)[:3]
-    return ", ".join(f'"{name}"' for name in shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _is_confidential(configuration: Configuration) -> bool:
