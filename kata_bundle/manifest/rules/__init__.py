@@ -23,5 +23,7 @@ for _name in (
     "overheads",
     "siblings",
     "upstreamnames",
+    "cachekeys",
+    "texts",
 ):
     import_module(f"{__name__}.{_name}")
