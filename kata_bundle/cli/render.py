@@ -94,6 +94,8 @@ def _printable(text: str) -> str:
 
 def layers_table(rows: Iterable[tuple[BundleLayer, Arch, Sequence[str]]]) -> str:
     """Return the table of layers: component, architecture, sizes, real or fixture, version, and the shims that need it."""
+    from kata_bundle.core.relpath import printable
+
     return table_text(
         ("component", "arch", "unpacked", "packed", "what it is", "version", "needed by"),
         [
@@ -103,7 +105,7 @@ def layers_table(rows: Iterable[tuple[BundleLayer, Arch, Sequence[str]]]) -> str
                 size_text(layer.unpacked_size_bytes),
                 size_text(layer.packed_size_bytes),
                 "FIXTURE" if layer.origin == "fixture" else f"real ({layer.origin})",
-                layer.version or "unknown",
+                printable(layer.version or "unknown"),
                 ", ".join(needed_by),
             )
             for layer, arch, needed_by in rows

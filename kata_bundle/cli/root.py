@@ -19,7 +19,7 @@ _LOOK, _MAKE, _NODE, _MORE = "Look", "Make", "Install", "More"
 TABLE = {
     "check": LazyCommand("kata_bundle.cli.check_cmd", "Validate all manifests; report every finding at once.", _LOOK),
     "list": LazyCommand("kata_bundle.cli.list_cmd", "List shims, components or architectures.", _LOOK),
-    "show": LazyCommand("kata_bundle.cli.show_cmd", "Show one shim or component with all its facts.", _LOOK),
+    "show": LazyCommand("kata_bundle.cli.show_cmd", "Show a shim or component with all its facts, or a bundle.", _LOOK),
     "plan": LazyCommand("kata_bundle.cli.plan_cmd", "Show which components a selection needs.", _LOOK),
     "why": LazyCommand("kata_bundle.cli.why_cmd", "Explain why a shim needs a component or a file.", _LOOK),
     "size": LazyCommand("kata_bundle.cli.size_cmd", "Show what shims weigh alone, shared and marginally.", _LOOK),

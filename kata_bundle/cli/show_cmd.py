@@ -1,4 +1,4 @@
-"""``kata-bundle show``: every fact of a shim or component."""
+"""``kata-bundle show``: every fact of a shim or component, or what a bundle holds."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kata_bundle.manifest.catalog import Catalog
+    from kata_bundle.oci.bundle import Bundle
 
 __all__ = ["command"]
 
@@ -22,29 +23,71 @@ __all__ = ["command"]
 Examples:
   kata-bundle show qemu-snp
   kata-bundle show rootfs-image --json
-  kata-bundle show qemu --kind component"""
+  kata-bundle show qemu --kind component
+  kata-bundle show out/"""
 )
 @click.argument("name")
-@click.option("--kind", type=click.Choice(["shim", "component"]), help="Where a name is both: show only this one.")
+@click.option(
+    "--kind",
+    type=click.Choice(["shim", "component", "bundle"]),
+    help="Where a name stands for several: show only this one.",
+)
 @manifests_option
 @json_option
 @pass_app
 def command(app: App, name: str, kind: str | None) -> None:
-    """Show all facts of the shim or component NAME; both, where both have that name."""
+    """Show all facts of the shim or component NAME, both where both have that name; else what the bundle in folder NAME holds.
+
+    Of a bundle its documents are checked; `kata-bundle install` checks every byte of its layers.
+    """
+    from pathlib import Path
+
     from kata_bundle.core.diagnostics import did_you_mean
     from kata_bundle.core.errors import UsageError
 
+    if kind == "bundle" or (kind is None and "/" in name):
+        _show_bundle(app, name)
+        return
     catalog = app.catalog()
     found: dict[str, dict[str, Any]] = {}
     if name in catalog.shims and kind != "component":
         found["shim"] = _shim(catalog, name)
     if name in catalog.components and kind != "shim":
         found["component"] = _component(catalog, name)
+    if not found and kind is None and Path(name).is_dir():
+        _show_bundle(app, name)
+        return
     if not found:
         known = {*(catalog.shims if kind != "component" else ()), *(catalog.components if kind != "shim" else ())}
         message = f'"{name}" is no {kind or "shim and no component"}'
         raise UsageError(message, hint=did_you_mean(name, known) or "kata-bundle list shows the known names")
     app.emit(found, lambda: "\n\n".join(_text(f"{what} {name}", facts) for what, facts in found.items()))
+
+
+def _show_bundle(app: App, folder: str) -> None:
+    from pathlib import Path
+
+    from kata_bundle.oci.bundle import open_bundle
+
+    bundle = open_bundle(Path(folder))
+    arches = {arch.value: bundle.index(arch).to_dict() for arch in bundle.arches()}
+    app.emit({"bundle": {"digest": bundle.digest, "arches": arches}}, lambda: _bundle_text(bundle, folder))
+
+
+def _bundle_text(bundle: Bundle, folder: str) -> str:
+    from kata_bundle.cli.render import layers_table
+    from kata_bundle.core.relpath import printable
+
+    lines = [f"bundle {bundle.digest} in {printable(folder)}"]
+    rows = []
+    for arch in bundle.arches():
+        index = bundle.index(arch)
+        enabled = ", ".join(index.default_shims) or "none"
+        shims, default = ", ".join(sorted(index.shims)), index.default_shim or "none"
+        lines.append(f"{arch}: {shims}; enabled by default: {enabled}; default shim: {default}")
+        users = {name: [shim for shim, names in sorted(index.shims.items()) if name in names] for name in index.layers}
+        rows += [(layer, arch, users[layer.component]) for layer in index.ordered_layers]
+    return "\n".join([*lines, "", layers_table(rows)])
 
 
 def _shim(catalog: Catalog, name: str) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def test_trees_do_not_depend_on_the_surroundings(tmp_path):
 
 def test_a_trial_makes_nothing(cli, tmp_path):
     assert "would make 1 component; nothing was changed" in cli("build", "nydus", "--arch", "x86_64", "--dry-run").ok()
-    assert not list((tmp_path / "store" / "actions").iterdir())
+    assert not (tmp_path / "store").exists()
 
 
 def test_the_list_tells_real_from_fixture(cli):
@@ -111,3 +111,22 @@ def test_the_architecture_of_an_import_has_to_be_said(cli, tmp_path):
     (tmp_path / "in").mkdir()
     assert cli("import", "in").code == 2
     assert cli("import", "in", "--arch", "sparc").code == 2
+
+
+def test_a_bundle_is_shown_with_what_it_holds(cli, tmp_path):
+    made = json.loads(cli("bundle", "--shim", "remote", "--arch", "x86_64,s390x", "-o", "out", "--json").ok())
+    shown = cli("show", "out").ok()
+    assert f"bundle {made['digest']} in out\n" in shown
+    assert "x86_64: remote; enabled by default: remote; default shim: none\n" in shown
+    assert "shim-v2-go  s390x " in shown
+    assert "FIXTURE" in shown
+    document = json.loads(cli("show", "./out", "--json").ok())["bundle"]
+    assert document["digest"] == made["digest"]
+    assert set(document["arches"]) == {"x86_64", "s390x"}
+    # A shim of that name comes first, unless the folder is named as one.
+    (tmp_path / "out").rename(tmp_path / "remote")
+    assert "hypervisor" in cli("show", "remote").ok()
+    for argv in (["./remote"], ["remote", "--kind", "bundle"]):
+        assert made["digest"] in cli("show", *argv).ok()
+    assert cli("show", ".").code == 7
+    assert cli("show", "nowhere").code == 2
