@@ -287,7 +287,17 @@ def test_workflows_that_build_for_themselves_are_compared(shell: UpstreamFiles) 
     assert '"kernel"' in found.message
 
 
-def test_explanations_say_what_happens(today: UpstreamFiles) -> None:
+def test_explanations_say_what_happens_what_to_do_and_when_it_is_no_mistake() -> None:
     for rule in TREE_RULES.values():
         assert rule.title
-        assert len(rule.explanation) > 60, rule.code
+        what, repair, alarm = rule.explanation.split("\n\n")[0], *rule.explanation.split("\n\n")[-2:]
+        assert len(what) > 40, rule.code
+        assert repair.startswith("Repair: "), rule.code
+        assert alarm.startswith("False alarm: "), rule.code
+
+
+def test_findings_name_the_other_side_of_a_contradiction(today: UpstreamFiles) -> None:
+    today.replace(MAP, '"qemu-snp-experimental", ', "")
+    (found,) = [f for f in today.findings("KB625") if "qemu-snp-experimental" in f.message]
+    assert found.span.path == today.path(MAP)
+    assert [(place.path, place.line) for place in found.related] == [(today.path(SNP), today.line(SNP, "path ="))]

@@ -44,16 +44,20 @@ def chart_without_cell(tree: UpstreamTree) -> Iterator[Problem]:
 
     The installer warns and installs nothing for it; pods of its RuntimeClass cannot start. Names are compared across both
     vocabularies: amd64 is x86_64, arm64 is aarch64.
+
+    Repair: add the row, or take the architecture out of the values.
+
+    False alarm: none.
     """
     if tree.cells is None or tree.chart is None:
         return
-    mapped = {shim for shim, _ in tree.cells}
+    rows = {cell.shim: cell.span for cell in reversed(tuple(tree.cells.values()))}
     for shim in tree.chart.shims.values():
         for item in shim.arches or ():
             arch = arch_of(item.name)
-            if shim.name in mapped and arch is not None and (shim.name, arch.value) not in tree.cells:
+            if shim.name in rows and arch is not None and (shim.name, arch.value) not in tree.cells:
                 message = f'the values let "{shim.name}" run on {item.name}, for which the component map has no row'
-                yield Problem(span=item.span, message=message)
+                yield Problem(span=item.span, message=message, related=(rows[shim.name],))
 
 
 @tree_rule("KB612", "a cell that the chart does not offer", severity=Severity.WARNING)
@@ -61,6 +65,10 @@ def cell_without_chart(tree: UpstreamTree) -> Iterator[Problem]:
     """The component map has a row for an architecture that the chart's values do not list for the shim.
 
     Nobody can enable it there with the chart. Either the values lack an architecture, or the row is one too many.
+
+    Repair: add the architecture to the values, or remove the row.
+
+    False alarm: a shim that the chart is not ready to offer there, though its components are released.
     """
     if tree.cells is None or tree.chart is None:
         return
@@ -72,7 +80,7 @@ def cell_without_chart(tree: UpstreamTree) -> Iterator[Problem]:
         arch = arch_of(cell.arch)
         if arch is not None and arch not in offered:
             message = f'the component map has "{cell.shim}" on {cell.arch}, which the chart\'s values do not offer'
-            yield Problem(span=cell.span, message=message)
+            yield Problem(span=cell.span, message=message, related=(shim.span,))
 
 
 @tree_rule("KB613", "a default shim that cannot be the default")
@@ -81,6 +89,10 @@ def default_shims(tree: UpstreamTree) -> Iterator[Problem]:
 
     The default RuntimeClass stands for it, so it has to be installed by the same values. A profile is judged as it is meant to be
     used: laid over the values, with what it disables disabled.
+
+    Repair: name a shim that is enabled and supported.
+
+    False alarm: none.
     """
     for chart in _charts(tree):
         known = set(chart.shims) | (set(tree.chart.shims) if tree.chart is not None else set())
@@ -107,6 +119,10 @@ def built_in_defaults(tree: UpstreamTree) -> Iterator[Problem]:
     """The installer's default shims of an architecture name one that has no row there in the component map, or in the chart.
 
     Without a selection the installer takes this list, and would install a shim that cannot run.
+
+    Repair: take the shim out of the list, or add its row.
+
+    False alarm: none.
     """
     if tree.installer is None:
         return
@@ -142,6 +158,10 @@ def empty_selections(tree: UpstreamTree) -> Iterator[Problem]:
 
     There the list of shims that the chart hands to the installer is empty, and the installer then takes its built-in list: an
     empty selection becomes everything.
+
+    Repair: enable a shim there, or take the default of that architecture out of the profile.
+
+    False alarm: a profile that is never used there.
     """
     if tree.chart is None or tree.installer is None or not tree.installer.defaults:
         return
@@ -162,6 +182,10 @@ def differing_defaults(tree: UpstreamTree) -> Iterator[Problem]:
     """The installer's own default shim of an architecture is not the one of the chart's values.
 
     Which one an installation gets depends on whether the chart handed one over.
+
+    Repair: make them equal.
+
+    False alarm: none.
     """
     if tree.installer is None or tree.chart is None:
         return
@@ -169,7 +193,7 @@ def differing_defaults(tree: UpstreamTree) -> Iterator[Problem]:
         chosen = tree.chart.default_shim.get(arch.go_name)
         if chosen is not None and chosen.name != item.name:
             message = f'the installer\'s default shim of {arch} is "{item.name}", the chart\'s is "{chosen.name}"'
-            yield Problem(span=item.span, message=message)
+            yield Problem(span=item.span, message=message, related=(chosen.span,))
 
 
 @tree_rule("KB617", "an architecture in the wrong vocabulary")
@@ -178,6 +202,10 @@ def unknown_architectures(tree: UpstreamTree) -> Iterator[Problem]:
 
     The component map uses the names of uname (x86_64, aarch64), values files those of Go (amd64, arm64); s390x and ppc64le are
     the same in both.
+
+    Repair: spell it as the document does.
+
+    False alarm: none; architectures that are new to upstream are not reported.
     """
     for cell in (tree.cells or {}).values():
         hint = None if cell.arch in set(Arch) else _hint(cell.arch, uname=True)

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core.diagnostics import Severity
+from kata_bundle.manifest.upstream.places import setting_span
 from kata_bundle.manifest.upstream.rules.configurations import used_configurations
 from kata_bundle.manifest.upstream.rules.registry import Problem, tree_rule
 
@@ -56,6 +57,10 @@ def quantities(tree: UpstreamTree) -> Iterator[Problem]:
     """A RuntimeClass overhead lacks memory or CPU, is no quantity of Kubernetes, or is far from anything plausible.
 
     "2048" alone are bytes, "250" alone are cores: most often a unit is missing.
+
+    Repair: write a quantity with its unit.
+
+    False alarm: none.
     """
     for shim, name, memory, cpu in _overheads(tree):
         for what, item in (("memory", memory), ("cpu", cpu)):
@@ -78,22 +83,27 @@ def overheads_and_memory(tree: UpstreamTree) -> Iterator[Problem]:
 
     Memory of confidential guests and of guests with passed-through devices is allocated as a whole when the guest starts. The
     scheduler counts the overhead only, so nodes are filled beyond what they have.
+
+    Repair: raise the overhead to the guest's memory, or lower the memory.
+
+    False alarm: a cluster whose administrators set other sizes.
     """
-    memories: dict[str, tuple[int, str]] = {}
+    memories: dict[str, tuple[int, str, Span]] = {}
     for shim, _, configuration in used_configurations(tree):
         reason = _pins(configuration)
         for table in configuration.hypervisors:
             memory = configuration.get("hypervisor", table, "default_memory")
             if reason is not None and isinstance(memory, int):
-                memories[shim] = max(memories.get(shim, (0, reason)), (memory, reason))
+                place = setting_span(configuration.template, f"hypervisor.{table}", "default_memory")
+                memories[shim] = max(memories.get(shim, (0, reason, place)), (memory, reason, place))
     for shim, _, memory_item, _ in _overheads(tree):
         number = None if memory_item is None else _number(memory_item.name)
         if shim not in memories or number is None or memory_item is None:
             continue
-        needed, reason = memories[shim]
+        needed, reason, place = memories[shim]
         if number < needed * _MIB:
             message = f'the memory overhead of "{shim}" is {memory_item.name}, its guest has {needed} MiB and {reason}'
-            yield Problem(span=memory_item.span, message=message)
+            yield Problem(span=memory_item.span, message=message, related=(place,))
 
 
 def _pins(configuration: Configuration) -> str | None:
@@ -112,6 +122,10 @@ def class_objects(tree: UpstreamTree) -> Iterator[Problem]:
 
     The handler has to be the one that the installer registers, kata-<shim>. Each class is kept twice, in a file of its own and
     in the file of all: they have to be equal, and complete in both.
+
+    Repair: make handler and name, or both files, equal.
+
+    False alarm: none.
     """
     single = {entry.name.name: entry for entry in tree.classes if not entry.combined}
     combined = {entry.name.name: entry for entry in tree.classes if entry.combined}
@@ -132,7 +146,7 @@ def class_objects(tree: UpstreamTree) -> Iterator[Problem]:
                     yield Problem(span=having.name.span, message=f'RuntimeClass "{name}" is not in {where}')
         elif one.text != other.text:
             message = f'RuntimeClass "{name}" differs from its copy in {one.path.rsplit("/", 1)[-1]}'
-            yield Problem(span=_difference(one, other), message=message)
+            yield Problem(span=_difference(one, other), message=message, related=(one.name.span,))
 
 
 def _difference(one: Class, other: Class) -> Span:
@@ -147,6 +161,10 @@ def differing_overheads(tree: UpstreamTree) -> Iterator[Problem]:
     """A shim and its runtime-rs twin declare different overheads.
 
     They start the same hypervisor with the same guest. If one was measured again, so ought the other to be.
+
+    Repair: measure both, and declare the same.
+
+    False alarm: two runtimes that need different amounts: the reason belongs beside the numbers.
     """
     found = {shim: (memory, cpu) for shim, _, memory, cpu in _overheads(tree)}
     for shim, (memory, cpu) in found.items():
@@ -154,4 +172,4 @@ def differing_overheads(tree: UpstreamTree) -> Iterator[Problem]:
         for what, mine, theirs in () if twin is None else (("memory", memory, twin[0]), ("cpu", cpu, twin[1])):
             if mine is not None and theirs is not None and _number(mine.name) != _number(theirs.name):
                 message = f'the {what} overhead of "{shim}" is {mine.name}, of "{shim}-runtime-rs" {theirs.name}'
-                yield Problem(span=mine.span, message=message)
+                yield Problem(span=mine.span, message=message, related=(theirs.span,))

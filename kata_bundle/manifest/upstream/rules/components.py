@@ -12,8 +12,9 @@ from kata_bundle.manifest.upstream.rules.registry import Problem, tree_rule
 from kata_bundle.manifest.upstream.rules.words import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
+    from kata_bundle.core.diagnostics import Span
     from kata_bundle.manifest.upstream.facts import Allowlist, Item, UpstreamTree
 
 __all__ = [
@@ -47,19 +48,24 @@ def _family(allowlist: Allowlist) -> RuntimeFamily:
     return RuntimeFamily.GO if "go" in allowlist.bundle.split("-") else RuntimeFamily.RUST
 
 
-def _needed(tree: UpstreamTree, family: RuntimeFamily, arch: Arch) -> dict[str, list[str]]:
-    """Return what the cells of a runtime's shims need on ``arch``, with the shims that need it."""
-    needed: dict[str, list[str]] = {}
+def _needed(tree: UpstreamTree, family: RuntimeFamily, arch: Arch) -> dict[str, dict[str, Span]]:
+    """Return what the cells of a runtime's shims need on ``arch``, with the shims that need it and the places."""
+    needed: dict[str, dict[str, Span]] = {}
     for cell in (tree.cells or {}).values():
         if arch_of(cell.arch) is arch and tree.family(cell.shim) is family:
-            for name in cell.names():
-                needed.setdefault(name, []).append(cell.shim)
+            for item in cell.components:
+                needed.setdefault(item.name, {}).setdefault(cell.shim, item.span)
     return needed
 
 
 @tree_rule("KB641", "an unknown component in a cell")
 def unknown_components(tree: UpstreamTree) -> Iterator[Problem]:
-    """A cell or a flag of the installer names a component that the build script does not know. Its tarball never exists."""
+    """A cell or a flag of the installer names a component that the build script does not know. Its tarball never exists.
+
+    Repair: correct the name, or teach the script to build it.
+
+    False alarm: none.
+    """
     known = _buildable(tree)
     if not known:
         return
@@ -76,7 +82,12 @@ def unknown_components(tree: UpstreamTree) -> Iterator[Problem]:
 
 @tree_rule("KB642", "a component that the pipeline does not build for a cell")
 def cells_not_built(tree: UpstreamTree) -> Iterator[Problem]:
-    """A cell names a component that no job builds on the cell's architecture, so its tarball is in no release."""
+    """A cell names a component that no job builds on the cell's architecture, so its tarball is in no release.
+
+    Repair: add the component to the architecture's matrix, or remove it from the cell.
+
+    False alarm: none.
+    """
     known = _buildable(tree)
     for cell in (tree.cells or {}).values():
         arch = arch_of(cell.arch)
@@ -92,16 +103,20 @@ def unreleased_components(tree: UpstreamTree) -> Iterator[Problem]:
     """The release list of a runtime lacks a component that a cell of one of its shims needs on that architecture.
 
     Who installs from the release gets a shim that cannot run. The finding stands at the list.
+
+    Repair: add the component to the list.
+
+    False alarm: none.
     """
     for allowlist in tree.allowlists:
         listed = set(allowlist.listing.names())
         for component, shims in sorted(_needed(tree, _family(allowlist), allowlist.arch).items()):
             if component not in listed:
                 message = f'"{component}" is missing from {allowlist.listing.what}; {_shims(shims)} it'
-                yield Problem(span=allowlist.listing.span, message=message)
+                yield Problem(span=allowlist.listing.span, message=message, related=tuple(shims.values()))
 
 
-def _shims(names: list[str]) -> str:
+def _shims(names: Collection[str]) -> str:
     return f"{quoted(names)} {'needs' if len(names) == 1 else 'need'}"
 
 
@@ -110,6 +125,10 @@ def released_for_nothing(tree: UpstreamTree) -> Iterator[Problem]:
     """A release list has a component that no cell of its runtime needs there, and that no flag of the installer adds.
 
     It makes the release larger for nobody; or a cell that needs it is missing.
+
+    Repair: remove it from the list, or add it to the cell that needs it.
+
+    False alarm: a component that is released for people who use it without a shim.
     """
     if tree.cells is None:
         return
@@ -126,7 +145,12 @@ def released_for_nothing(tree: UpstreamTree) -> Iterator[Problem]:
 
 @tree_rule("KB645", "a release list that names what is not built")
 def release_lists(tree: UpstreamTree) -> Iterator[Problem]:
-    """A release list names a component that no job builds on its architecture, or that nothing can build. Merging it fails."""
+    """A release list names a component that no job builds on its architecture, or that nothing can build. Merging it fails.
+
+    Repair: build the component there, or remove it from the list.
+
+    False alarm: none.
+    """
     known = _buildable(tree)
     for allowlist in tree.allowlists:
         built = tree.built_on(allowlist.arch)
@@ -141,7 +165,12 @@ def release_lists(tree: UpstreamTree) -> Iterator[Problem]:
 
 @tree_rule("KB646", "a job that builds what cannot be built")
 def unknown_assets(tree: UpstreamTree) -> Iterator[Problem]:
-    """A build matrix names a component without a make target, or without a case in the build script. The job fails."""
+    """A build matrix names a component without a make target, or without a case in the build script. The job fails.
+
+    Repair: add a target and a case, or correct the name.
+
+    False alarm: none.
+    """
     build = tree.local_build
     if build is None:
         return
@@ -162,6 +191,10 @@ def make_targets(tree: UpstreamTree) -> Iterator[Problem]:
     """A make target builds a component that the build script does not know, or needs a target that is not there.
 
     Make, or the script, stops with an error.
+
+    Repair: add the case or the target, or correct the name.
+
+    False alarm: none.
     """
     build = tree.local_build
     if build is None:
@@ -191,6 +224,10 @@ def local_builds(tree: UpstreamTree) -> Iterator[Problem]:
     """ "make kata-tarball" packs the release list of the architecture, but does not build one of the components in it.
 
     The pipeline, which builds from its own matrices, does not notice; whoever builds by hand gets an error at the end.
+
+    Repair: add the component to what the architecture builds.
+
+    False alarm: none.
     """
     build = tree.local_build
     if build is None:
@@ -203,12 +240,17 @@ def local_builds(tree: UpstreamTree) -> Iterator[Problem]:
         for item in allowlist.listing.items:
             if item.name not in built and item.name in build.targets:
                 message = f'"{item.name}" is not in {listing.what}, but in {allowlist.listing.what}'
-                yield Problem(span=build.targets[item.name].span, message=message)
+                yield Problem(span=build.targets[item.name].span, message=message, related=(item.span,))
 
 
 @tree_rule("KB649", "a list of the build script that names no component", severity=Severity.WARNING)
 def mentioned_components(tree: UpstreamTree) -> Iterator[Problem]:
-    """The help or the defaults of the build script name a component that it has no case for: it was removed, or is misspelt."""
+    """The help or the defaults of the build script name a component that it has no case for: it was removed, or is misspelt.
+
+    Repair: correct the name, or remove it.
+
+    False alarm: none.
+    """
     build = tree.local_build
     if build is None or build.handlers is None:
         return
@@ -225,6 +267,10 @@ def cached_names(tree: UpstreamTree) -> Iterator[Problem]:
     """The function behind a component looks for a cached result under the name of another component.
 
     It then takes the other component's files, or never finds its own. Name, target, tarball and cache entry have to be one.
+
+    Repair: use the component's own name.
+
+    False alarm: two components that share a result on purpose.
     """
     build = tree.local_build
     for component, item in ({} if build is None else build.cached).items():
@@ -238,6 +284,10 @@ def flagged_components(tree: UpstreamTree) -> Iterator[Problem]:
     """The installer adds a component when a flag is set, on every architecture, but on one with shims no job builds it.
 
     With the flag set, the installation fails there for want of a tarball.
+
+    Repair: build the component there, or add it only where it is built.
+
+    False alarm: a flag that is documented for one architecture.
     """
     if tree.installer is None:
         return
@@ -255,6 +305,10 @@ def differing_pipelines(tree: UpstreamTree) -> Iterator[Problem]:
 
     What they publish differs. The finding stands at the workflow that lacks it. It is looked for only where workflows build for
     themselves, as they did until the spring of 2023.
+
+    Repair: add the component to the other workflow.
+
+    False alarm: a workflow that is meant to publish less.
     """
     for arch in Arch:
         by_path: dict[str, dict[str, Item]] = {}
@@ -264,9 +318,9 @@ def differing_pipelines(tree: UpstreamTree) -> Iterator[Problem]:
         everything = {name for names in by_path.values() for name in names}
         for names in by_path.values():
             for name in sorted(everything - names.keys()):
-                other = next(p for p, having in by_path.items() if name in having)
+                other, place = next((p, having[name].span) for p, having in by_path.items() if name in having)
                 message = f'"{name}" is not built on {arch} here, but in {other.rsplit("/", 1)[-1]}'
-                yield Problem(span=min(item.span for item in names.values()), message=message)
+                yield Problem(span=min(item.span for item in names.values()), message=message, related=(place,))
 
 
 @tree_rule("KB640", "a job that deletes what nobody made", severity=Severity.WARNING)
@@ -274,6 +328,10 @@ def deleted_artefacts(tree: UpstreamTree) -> Iterator[Problem]:
     """A job of a build workflow downloads or deletes the artefact of a component that no job of the architecture builds.
 
     The name is misspelt, or the component was removed from the jobs that build.
+
+    Repair: correct the name, or remove the entry.
+
+    False alarm: an artefact that another workflow made.
     """
     for matrix in tree.matrices:
         if matrix.builds or matrix.arch is None or matrix.key != "asset":

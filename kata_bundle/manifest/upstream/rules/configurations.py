@@ -51,6 +51,10 @@ def cells_without_configuration(tree: UpstreamTree) -> Iterator[Problem]:
 
     The installer looks for configuration-<shim>.toml in the runtime's folder and fails. Often the architecture's options lack the
     variable that switches the hypervisor on.
+
+    Repair: set the variable that switches the hypervisor on in the architecture's options, or remove the cell.
+
+    False alarm: a configuration that a script makes later; none is known.
     """
     for entry in selectable(tree):
         family = tree.family(entry.shim)
@@ -80,6 +84,10 @@ def family_disagreements(tree: UpstreamTree) -> Iterator[Problem]:
 
     The installer decides by its own list which runtime starts a shim and in which folder its configuration is; the cell's shim
     component has to bring that runtime.
+
+    Repair: name the shim component of the runtime that the installer starts, or correct the installer's list.
+
+    False alarm: none.
     """
     components = set(_SHIM_COMPONENT.values())
     for cell in (tree.cells or {}).values():
@@ -92,7 +100,8 @@ def family_disagreements(tree: UpstreamTree) -> Iterator[Problem]:
         family = tree.family(cell.shim)
         if family is not None and having[0].name != _SHIM_COMPONENT[family]:
             message = f'"{cell.shim}" is a shim of the {family} runtime, but its cell on {cell.arch} has "{having[0].name}"'
-            yield Problem(span=having[0].span, message=message)
+            item_or_none = None if tree.installer is None or tree.installer.rust is None else tree.installer.rust.find(cell.shim)
+            yield Problem(span=having[0].span, message=message, related=() if item_or_none is None else (item_or_none.span,))
     if tree.installer is None or tree.installer.rust is None:
         return
     known = tree.shims()
@@ -122,6 +131,10 @@ def hypervisor_tables(tree: UpstreamTree) -> Iterator[Problem]:
 
     The installer writes its settings into [hypervisor.<name>], with the name its own function gives for the shim; a table of
     another name is not read. In runtime-rs, "hypervisor_name" has to name the same table.
+
+    Repair: correct the header, the setting, or the installer's function.
+
+    False alarm: none.
     """
     seen: set[tuple[str, str]] = set()
     for shim, _, configuration in used_configurations(tree):
@@ -137,11 +150,14 @@ def hypervisor_tables(tree: UpstreamTree) -> Iterator[Problem]:
         expected = _expected_table(tree, shim)
         if expected is not None and tables[0] != expected:
             message = f'the configuration of "{shim}" has [hypervisor.{tables[0]}], the installer edits [hypervisor.{expected}]'
-            yield Problem(span=setting_span(template, "hypervisor", ""), message=message)
+            found_or_none = None if tree.installer is None else (tree.installer.hypervisor or {}).get(shim)
+            related = () if found_or_none is None else (found_or_none.span,)
+            yield Problem(span=setting_span(template, "hypervisor", ""), message=message, related=related)
         named = configuration.get("runtime", "hypervisor_name")
         if isinstance(named, str) and named != tables[0]:
             message = f'"hypervisor_name" of "{shim}" is "{named}", but the table is [hypervisor.{tables[0]}]'
-            yield Problem(span=setting_span(template, "runtime", "hypervisor_name"), message=message)
+            place = setting_span(template, "hypervisor", "")
+            yield Problem(span=setting_span(template, "runtime", "hypervisor_name"), message=message, related=(place,))
     yield from _unnamed_hypervisors(tree)
 
 
@@ -168,6 +184,10 @@ def placeholders(tree: UpstreamTree) -> Iterator[Problem]:
     """A template has an @VARIABLE@ that the makefile does not replace, so the installed configuration holds it as it is.
 
     The makefile replaces only what its list of variables names. Add the variable there, or correct its name.
+
+    Repair: add the variable to the makefile's list, or correct its name.
+
+    False alarm: none.
     """
     for build in tree.runtimes.values():
         if not build.replaced:
@@ -182,7 +202,12 @@ def placeholders(tree: UpstreamTree) -> Iterator[Problem]:
 
 @tree_rule("KB628", "a placeholder in a comment that nothing replaces", severity=Severity.WARNING)
 def placeholders_in_comments(tree: UpstreamTree) -> Iterator[Problem]:
-    """A comment of a template has an @VARIABLE@ that the makefile does not replace. Administrators read it as it is."""
+    """A comment of a template has an @VARIABLE@ that the makefile does not replace. Administrators read it as it is.
+
+    Repair: add the variable to the makefile's list, or write the value out.
+
+    False alarm: a comment that explains the placeholder itself.
+    """
     for build in tree.runtimes.values():
         if not build.replaced:
             continue
@@ -200,6 +225,10 @@ def empty_settings(tree: UpstreamTree) -> Iterator[Problem]:
 
     Most often the make variable behind the setting is not set on that architecture, or is misspelt, so that it is replaced by
     nothing. A path that ends in a folder ("/opt/kata/bin/") counts as empty.
+
+    Repair: set the variable, or take the shim out of that architecture.
+
+    False alarm: a hypervisor that needs no such file, and is new to this rule.
     """
     found: dict[tuple[str, str, str], list[Arch]] = {}
     for shim, arch, configuration in used_configurations(tree):
@@ -232,6 +261,10 @@ def broken_configurations(tree: UpstreamTree) -> Iterator[Problem]:
     """A template gives something that is not TOML once its variables are replaced, so the runtime refuses to start.
 
     A key may be given twice, a text may not be closed, or a variable without a value leaves "key = " behind.
+
+    Repair: correct the template or the variable.
+
+    False alarm: none.
     """
     found: dict[tuple[str, int, str], list[Configuration]] = {}
     for build in tree.runtimes.values():
@@ -253,6 +286,10 @@ def makefile_and_templates(tree: UpstreamTree) -> Iterator[Problem]:
     """A makefile installs a configuration that has no template, or never installs one that has.
 
     The first stops the build; the second means that the configuration of a shim is missing from every installation.
+
+    Repair: install the configuration, or remove the template.
+
+    False alarm: a template that another tool uses.
     """
     for build in tree.runtimes.values():
         installed = {name for names in build.generated.values() for name in names}

@@ -12,6 +12,7 @@ from kata_bundle.manifest.upstream.rules.words import joined
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kata_bundle.core.diagnostics import Span
     from kata_bundle.manifest.upstream.facts import Item, UpstreamTree
 
 __all__ = [
@@ -33,6 +34,10 @@ def _holders(tree: UpstreamTree) -> dict[str, list[Listing]]:
     return holders
 
 
+def _places(holders: list[Listing], name: str) -> tuple[Span, ...]:
+    return tuple(item.span for holder in holders if (item := holder.find(name)) is not None)
+
+
 @tree_rule("KB601", "a shim that a list lacks")
 def missing_shims(tree: UpstreamTree) -> Iterator[Problem]:
     """A shim is in two or more lists, and missing from one that has to hold every shim.
@@ -40,6 +45,10 @@ def missing_shims(tree: UpstreamTree) -> Iterator[Problem]:
     A shim exists only when all of them name it: the component map (else nothing is installed), the installer's list (else it
     refuses the name), the chart's values (else it cannot be enabled), the RuntimeClasses (else no pod can ask for it). The
     finding stands at the list that lacks the name.
+
+    Repair: add the shim to the list that lacks it, or remove it from the others.
+
+    False alarm: a shim that is being added step by step; a name that is only an alias.
     """
     for name, holders in sorted(_holders(tree).items()):
         if len(holders) < 2:
@@ -49,7 +58,8 @@ def missing_shims(tree: UpstreamTree) -> Iterator[Problem]:
                 known = joined([holder.what for holder in holders])
                 item = holders[0].find(name)
                 span = listing.span if listing.span.line or item is None else item.span
-                yield Problem(span=span, message=f'shim "{name}" is missing from {listing.what}; it is in {known}')
+                message = f'shim "{name}" is missing from {listing.what}; it is in {known}'
+                yield Problem(span=span, message=message, related=_places(holders, name))
 
 
 @tree_rule("KB602", "a shim that only one list has", severity=Severity.WARNING)
@@ -57,6 +67,10 @@ def stray_shims(tree: UpstreamTree) -> Iterator[Problem]:
     """One list has a name that no other list of shims has.
 
     It is misspelt, was left behind when the shim was removed, or the shim was never registered elsewhere.
+
+    Repair: correct the name, remove it, or register the shim in the other lists.
+
+    False alarm: a shim that is meant to be installed by hand only.
     """
     if len(tree.shim_lists) < 2:
         return
@@ -76,7 +90,12 @@ def stray_shims(tree: UpstreamTree) -> Iterator[Problem]:
 
 @tree_rule("KB603", "the same entry twice in a list")
 def repeated_entries(tree: UpstreamTree) -> Iterator[Problem]:
-    """A list of shims or components names the same thing twice. The second is a left-over, or stands for another."""
+    """A list of shims or components names the same thing twice. The second is a left-over, or stands for another.
+
+    Repair: remove the second entry, or write what was meant.
+
+    False alarm: none.
+    """
     lists: list[tuple[str, tuple[Item, ...]]] = [(listing.what, listing.items) for listing in tree.shim_lists]
     if tree.installer is not None:
         lists += [(listing.what, listing.items) for listing in tree.installer.defaults.values()]
@@ -94,11 +113,12 @@ def repeated_entries(tree: UpstreamTree) -> Iterator[Problem]:
     if tree.local_build is not None and tree.local_build.handlers is not None:
         lists.append((tree.local_build.handlers.what, tree.local_build.handlers.items))
     for what, items in lists:
-        seen: set[str] = set()
+        seen: dict[str, Item] = {}
         for item in items:
-            if item.name in seen:
-                yield Problem(span=item.span, message=f'"{item.name}" stands twice in {what}')
-            seen.add(item.name)
+            first = seen.setdefault(item.name, item)
+            if first is not item:
+                message = f'"{item.name}" stands twice in {what}'
+                yield Problem(span=item.span, message=message, related=(first.span,))
     for item in tree.repeated_overheads:
         yield Problem(span=item.span, message=f'"{item.name}" stands twice in the RuntimeClass overheads')
 
@@ -109,6 +129,10 @@ def differing_selections(tree: UpstreamTree) -> Iterator[Problem]:
 
     The chart, the plain manifests and the installer's own default are three ways to the same installation. The finding stands at
     the list that lacks the name.
+
+    Repair: make the lists equal.
+
+    False alarm: a default that is meant to differ.
     """
     selections = [listing for listing in tree.shim_lists if listing.role is Role.SELECTION]
     if not selections:
@@ -124,7 +148,7 @@ def differing_selections(tree: UpstreamTree) -> Iterator[Problem]:
         for listing in selections:
             if listing.find(name) is None and listing.items:
                 message = f'shim "{name}" is not in {listing.what}, but in {joined([other.what for other in having])}'
-                yield Problem(span=listing.span, message=message)
+                yield Problem(span=listing.span, message=message, related=_places(having, name))
 
 
 @tree_rule("KB605", "a configuration that no shim uses", severity=Severity.WARNING)
@@ -133,6 +157,10 @@ def configurations_without_shims(tree: UpstreamTree) -> Iterator[Problem]:
 
     Nobody can select it. Either the shim was never registered, or the configuration was left behind. It is reported for a runtime
     only when the installer starts a shim of that name with that runtime, or knows no such shim.
+
+    Repair: register the shim, or stop installing its configuration.
+
+    False alarm: a configuration for people who install the runtime without the installer.
     """
     shims = tree.shims()
     for build in tree.runtimes.values():
@@ -151,6 +179,10 @@ def unknown_shims_used(tree: UpstreamTree) -> Iterator[Problem]:
 
     The test installs nothing of that name, the example's pod is never scheduled. Shims that have only a configuration are taken
     as known to tests, since these can run without the installer.
+
+    Repair: correct the name.
+
+    False alarm: a test that installs the shim in its own way.
     """
     shims = tree.shims()
     tested = shims | {template.shim for build in tree.runtimes.values() for template in build.templates.values()}

@@ -89,6 +89,10 @@ def unprovided_paths(tree: UpstreamTree) -> Iterator[Problem]:
     The sandbox fails to start with "no such file". When another component of the tree brings the file, the cell lacks it;
     otherwise the setting, or the make variable behind it, is wrong. Trees without a component map install everything that is
     built for the architecture, so that is what the path is looked for in. Which files a component brings follows from its name.
+
+    Repair: add the component to the cell, or correct the variable.
+
+    False alarm: none; where it is not known which files a component brings, nothing is reported.
     """
     missing: dict[tuple[str, str, str, str, str], list[Selectable]] = {}
     kept: dict[tuple[str, str, str, str, str], tuple[Template, list[str]]] = {}
@@ -112,7 +116,8 @@ def unprovided_paths(tree: UpstreamTree) -> Iterator[Problem]:
         template, (path, other) = kept[key]
         arches = ", ".join(entry.arch for entry in entries)
         message = f'"{setting}" of "{shim}" is {PREFIX}/{path}, which no component brings on {arches}'
-        span: Span = setting_span(template, table, setting)
+        place = setting_span(template, table, setting)
+        span: Span = place
         variable = variable_of(template, table, setting)
         hint = None if variable is None else f"it is the value of {variable}"
         if other and entries[0].cell is not None:
@@ -120,8 +125,8 @@ def unprovided_paths(tree: UpstreamTree) -> Iterator[Problem]:
             message = (
                 f'"{shim}" on {arches} needs "{other}": its "{setting}" is {PREFIX}/{path}, which no listed component brings'
             )
-            hint = f"{template.path}:{setting_span(template, table, setting).line} names the path"
-        yield Problem(span=span, message=message, hint=hint)
+            hint = f"{template.path}:{place.line} names the path"
+        yield Problem(span=span, message=message, hint=hint, related=(place,))
 
 
 def _lists_other_qemu(entry: Selectable, path: str) -> bool:
@@ -142,7 +147,12 @@ def _everything(tree: UpstreamTree, arch: Arch) -> frozenset[str]:
 
 @tree_rule("KB656", "a path that two components bring")
 def doubly_provided_paths(tree: UpstreamTree) -> Iterator[Problem]:
-    """A configuration names a file that two components of its cell bring. Which one is there depends on who came last."""
+    """A configuration names a file that two components of its cell bring. Which one is there depends on who came last.
+
+    Repair: remove one of them from the cell.
+
+    False alarm: none.
+    """
     found: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
     spans: dict[tuple[str, tuple[str, ...], str], tuple[Span, ...]] = {}
     for entry, configuration in _cells(tree):
@@ -167,6 +177,10 @@ def paths_outside(tree: UpstreamTree) -> Iterator[Problem]:
 
     The makefile is called with the prefix; a path that does not follow it is written out, or made of another variable. Files that
     no component brings may be the host's own.
+
+    Repair: make the path of the variable that holds the prefix.
+
+    False alarm: a host's own file of the same name.
     """
     found: dict[tuple[str, str, str, str, str], list[str]] = {}
     spans: dict[tuple[str, str, str, str, str], Span] = {}
@@ -195,6 +209,10 @@ def unused_components(tree: UpstreamTree) -> Iterator[Problem]:
     It is installed and takes room for nothing. A path that a comment offers is taken as an alternative for administrators, and
     what a sealed boot image is made of as meant for making it again; the debug kernel, the plain image and the plain initrd are
     always allowed.
+
+    Repair: remove the component, or name its file in the configuration.
+
+    False alarm: a component that is there for administrators. One that a comment of the configuration offers is not reported.
     """
     found: dict[tuple[str, str], list[Selectable]] = {}
     spans: dict[tuple[str, str], Span] = {}
@@ -237,6 +255,10 @@ def qemu_flavours(tree: UpstreamTree) -> Iterator[Problem]:
 
     With another installation prefix the installer writes a wrapper that tells QEMU where its component's files are. When the
     configuration names another program, the wrapper starts one that is not there, or gives it another one's files.
+
+    Repair: name one QEMU in all three places.
+
+    False alarm: an installation that always has the usual prefix does not notice.
     """
     seen: set[tuple[str, str]] = set()
     for entry, configuration in _cells(tree):
@@ -245,6 +267,7 @@ def qemu_flavours(tree: UpstreamTree) -> Iterator[Problem]:
             continue
         name = posixpath.basename(path)
         emulator = entry.arch.emulator
+        place = setting_span(configuration.template, "hypervisor.qemu", "path")
         if not name.startswith(emulator):
             continue  # another rule's
         component = f"qemu{name.removeprefix(emulator)}"
@@ -252,7 +275,7 @@ def qemu_flavours(tree: UpstreamTree) -> Iterator[Problem]:
             listed = [item for item in entry.cell.components if item.name == "qemu" or item.name.startswith("qemu-")]
             if listed and component not in {item.name for item in listed}:
                 message = f'"{entry.shim}" on {entry.arch} lists "{listed[0].name}", but its configuration starts "{name}"'
-                yield Problem(span=listed[0].span, message=message)
+                yield Problem(span=listed[0].span, message=message, related=(place,))
         table = None if tree.installer is None else tree.installer.qemu_artifact
         if table is None or (entry.shim, component) in seen:
             continue
@@ -262,10 +285,10 @@ def qemu_flavours(tree: UpstreamTree) -> Iterator[Problem]:
         span = chosen.span if chosen is not None else min(item.span for item in table.values()) if table else entry.span
         if used is None:
             message = f'the installer leaves the QEMU of "{entry.shim}" as it is, though it brings "{name}" itself'
-            yield Problem(span=span, message=message)
+            yield Problem(span=span, message=message, related=(place,))
         elif used != component:
             message = f'the installer takes "{used}" for "{entry.shim}", but its configuration starts "{name}"'
-            yield Problem(span=span, message=message)
+            yield Problem(span=span, message=message, related=(place,))
 
 
 @tree_rule("KB634", "a program that the installer calls otherwise")
@@ -274,6 +297,10 @@ def program_names(tree: UpstreamTree) -> Iterator[Problem]:
 
     With another installation prefix the path that the installer writes replaces the configured one, and nothing is there. Shims
     with a program of their own need an entry in the installer's function.
+
+    Repair: add the shim to the installer's function, with the name of its program.
+
+    False alarm: an installation that always has the usual prefix does not notice.
     """
     table = None if tree.installer is None else tree.installer.binary
     if not table:
@@ -288,13 +315,14 @@ def program_names(tree: UpstreamTree) -> Iterator[Problem]:
             if not isinstance(path, str) or not path.startswith(f"{PREFIX}/"):
                 continue
             chosen = table.get(entry.shim)
+            place = setting_span(configuration.template, f"hypervisor.{hypervisor}", "path")
             if chosen is None:
                 span = min(item.span for item in table.values())
                 message = f'the installer names no program for "{entry.shim}", whose configuration starts {path}'
-                yield Problem(span=span, message=message)
+                yield Problem(span=span, message=message, related=(place,))
             elif chosen.name != posixpath.basename(path):
                 message = f'the installer takes "{chosen.name}" for "{entry.shim}", but its configuration starts {path}'
-                yield Problem(span=chosen.span, message=message)
+                yield Problem(span=chosen.span, message=message, related=(place,))
 
 
 @tree_rule("KB632", "a path that its own list of valid paths refuses")
@@ -302,6 +330,10 @@ def valid_lists(tree: UpstreamTree) -> Iterator[Problem]:
     """A configuration names a program that is not in the list of paths that annotations may choose.
 
     The list usually comes from a second make variable, which was not changed with the first.
+
+    Repair: use the variable that the path comes from in the list, too.
+
+    False alarm: none.
     """
     seen: set[tuple[str, str]] = set()
     for build in tree.runtimes.values():
@@ -319,4 +351,5 @@ def valid_lists(tree: UpstreamTree) -> Iterator[Problem]:
                         continue
                     seen.add((template.path, key))
                     message = f'"{list_key}" of "{template.shim}" does not hold its "{key}", {value}'
-                    yield Problem(span=setting_span(template, f"hypervisor.{table}", list_key), message=message)
+                    span, place = (setting_span(template, f"hypervisor.{table}", name) for name in (list_key, key))
+                    yield Problem(span=span, message=message, related=(place,))

@@ -18,7 +18,12 @@ __all__ = ["differing_profiles", "merged_layers", "unknown_profile_shims"]
 
 @tree_rule("KB661", "a profile with an unknown shim")
 def unknown_profile_shims(tree: UpstreamTree) -> Iterator[Problem]:
-    """A profile has a table for a shim that the chart's values do not have. The chart ignores it, or fails on what it lacks."""
+    """A profile has a table for a shim that the chart's values do not have. The chart ignores it, or fails on what it lacks.
+
+    Repair: correct the name, or remove the table.
+
+    False alarm: none.
+    """
     if tree.chart is None or not tree.chart.shims:
         return
     for profile in tree.profiles:
@@ -34,6 +39,10 @@ def differing_profiles(tree: UpstreamTree) -> Iterator[Problem]:
 
     Profiles repeat the values of the shims that they enable. A difference that is meant is a snapshotter that the profile sets up
     itself; any other one is most often a change that was made in one file only.
+
+    Repair: repeat the change in the other file.
+
+    False alarm: a profile that tries something out: the reason belongs into the profile.
     """
     if tree.chart is None:
         return
@@ -49,7 +58,7 @@ def _differences(profile: Chart, shim: ChartShim, base: ChartShim) -> Iterator[P
     theirs = None if base.arches is None else sorted({item.name for item in base.arches})
     if shim.arches and mine != theirs and theirs is not None:
         message = f'"{shim.name}" is supported on {", ".join(mine or [])} here, on {", ".join(theirs)} in the values'
-        yield Problem(span=shim.arches[0].span, message=message)
+        yield Problem(span=shim.arches[0].span, message=message, related=(base.span,))
     for key, setting in shim.settings.items():
         other = base.settings.get(key)
         if other is None:
@@ -60,7 +69,7 @@ def _differences(profile: Chart, shim: ChartShim, base: ChartShim) -> Iterator[P
                 yield Problem(span=setting.span, message=message)
         elif setting.value != other.value and not _declared(profile, key, setting.value):
             message = f'"{key}" of "{shim.name}" is {_shown(setting.value)} here, {_shown(other.value)} in the values'
-            yield Problem(span=setting.span, message=message)
+            yield Problem(span=setting.span, message=message, related=(other.span,))
 
 
 def _declared(profile: Chart, key: str, value: object) -> bool:
@@ -78,6 +87,10 @@ def merged_layers(tree: UpstreamTree) -> Iterator[Problem]:
     """A shim of the Go runtime takes its images from erofs, with their layers merged, which only runtime-rs can read.
 
     The installer merges layers unless "snapshotter.erofsMergeMode" is "unmerged", and refuses such a selection.
+
+    Repair: take the shim of runtime-rs, or set the mode.
+
+    False alarm: none.
     """
     if tree.installer is None or not tree.installer.merges_layers or tree.chart is None:
         return

@@ -82,6 +82,10 @@ _declare(
     """
     A file that upstream trees of every year have was not found, neither where it is today nor where it was before. What is
     declared in it was not checked. Either the tree is not whole, or the file has moved.
+
+    Repair: check the whole tree; if a file moved, this program has to learn its new place.
+
+    False alarm: a tree from before the file came, or after it went.
     """,
     Severity.WARNING,
 )
@@ -91,6 +95,10 @@ _declare(
     """
     The file was found, but something in it is not written in any of the ways that are known. What is declared there was not
     checked, so the absence of other findings proves nothing about it.
+
+    Repair: read the file by hand; this program has to learn the new form.
+
+    False alarm: none; what is written there may be right.
     """,
     Severity.WARNING,
 )
@@ -100,6 +108,10 @@ _declare(
     """
     A value that a configuration needs depends on something that is not computed here: the output of a program, or a function of
     make without a model. What is made of it was not checked.
+
+    Repair: read the value by hand.
+
+    False alarm: none; what is written there may be right.
     """,
     Severity.WARNING,
 )
@@ -109,6 +121,10 @@ _declare(
     """
     The file is listed in the tree, but its content is not there, or longer than 4 MiB: a partial clone, or a large file kept
     elsewhere. What is declared in it was not checked.
+
+    Repair: fetch the content.
+
+    False alarm: none.
     """,
     Severity.WARNING,
 )

@@ -36,6 +36,10 @@ def unset_variables(tree: UpstreamTree) -> Iterator[Problem]:
 
     The variable was removed or renamed, or the template names another one than was meant. The program of a hypervisor that is
     part of the runtime may be empty.
+
+    Repair: set the variable, correct its name, or remove the setting.
+
+    False alarm: a variable that is meant to be given on make's command line.
     """
     for build in tree.runtimes.values():
         if not build.defined or not build.replaced:
@@ -66,6 +70,10 @@ def unknown_settings(tree: UpstreamTree) -> Iterator[Problem]:
     What a runtime reads are the fields of the structures in its sources that the configuration is read into. Most often the
     setting was copied from the other runtime's configuration, renamed in the sources only, or came to stand below the header of
     another table.
+
+    Repair: correct the key, move it to its table, or remove it.
+
+    False alarm: a setting that a plugin reads by itself; none is known.
     """
     for family, build in tree.runtimes.items():
         found: dict[tuple[tuple[str, ...], str], dict[str, Span]] = {}
@@ -114,6 +122,10 @@ def wrong_kinds(tree: UpstreamTree) -> Iterator[Problem]:
 
     The runtime refuses the whole configuration. Often the quotes around a make variable are missing or superfluous, or the
     variable has an unexpected value on one architecture.
+
+    Repair: write a value of that kind.
+
+    False alarm: none.
     """
     for build in tree.runtimes.values():
         found: dict[tuple[str, str, str], tuple[Span, list[str]]] = {}
@@ -146,7 +158,12 @@ def _shown(value: object) -> str:
 
 @tree_rule("KB660", "a setting that the runtime cannot do without")
 def missing_settings(tree: UpstreamTree) -> Iterator[Problem]:
-    """A table lacks a setting for which the runtime has no default. The runtime refuses the whole configuration."""
+    """A table lacks a setting for which the runtime has no default. The runtime refuses the whole configuration.
+
+    Repair: add the setting.
+
+    False alarm: none.
+    """
     for build in tree.runtimes.values():
         seen: set[tuple[str, tuple[str, ...], str]] = set()
         for configuration in build.configurations.values():
@@ -167,6 +184,10 @@ def root_hashes(tree: UpstreamTree) -> Iterator[Problem]:
     The build script hands each runtime's makefile the hashes of measured images, by variable. A guest whose image does not match
     its hash does not boot; one without a hash is not measured. The variant "base" is the plain image, every other one is a
     suffix. A variant that the build does not keep the hash of cannot be handed over.
+
+    Repair: use the variable of the image that is booted, or have the build keep its hash.
+
+    False alarm: none.
     """
     verity = tree.verity
     if verity is None:
@@ -193,7 +214,8 @@ def root_hashes(tree: UpstreamTree) -> Iterator[Problem]:
                     message = (
                         f"{image.variable} is the root hash of {_image_of(item_or_none.name)}, but the image is {image.name}"
                     )
-                    yield Problem(span=line_span(template, image.line), message=message)
+                    span = line_span(template, image.line)
+                    yield Problem(span=span, message=message, related=(item_or_none.span,))
 
 
 def _image_of(variant: str) -> str:

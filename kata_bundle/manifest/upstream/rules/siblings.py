@@ -97,6 +97,10 @@ def differing_siblings(tree: UpstreamTree) -> Iterator[Problem]:
     on what follows from being confidential, and a GPU shim with its confidential variants on what follows from the devices. Most
     often one configuration was changed and the other forgotten. Where three are compared, the finding stands at the one that is
     alone.
+
+    Repair: change the other one as well.
+
+    False alarm: a difference that has a reason, such as work that has not reached the other hardware yet.
     """
     used = _used(tree)
     seen: set[tuple[str, str, str]] = set()
@@ -116,7 +120,8 @@ def differing_siblings(tree: UpstreamTree) -> Iterator[Problem]:
             found = values[odd]
             table = "runtime" if found is None else found[0]
             message = f'"{key}" of "{odd}" is {_shown(texts[odd])}, of "{other}" {_shown(texts[other])}; {reason}'
-            yield Problem(span=setting_span(used[odd].template, table, key), message=message)
+            place = setting_span(used[other].template, table, key)
+            yield Problem(span=setting_span(used[odd].template, table, key), message=message, related=(place,))
 
 
 def _shown(text: str) -> str:
@@ -128,6 +133,10 @@ def guests_without_init_data(tree: UpstreamTree) -> Iterator[Problem]:
     """A confidential shim does not allow the annotation "cc_init_data", which other confidential shims of its runtime do.
 
     Its guest cannot be given a policy and attestation settings by the pod.
+
+    Repair: allow the annotation.
+
+    False alarm: a guest that gets its policy in its image.
     """
     for family, build in tree.runtimes.items():
         confidential = {
@@ -163,6 +172,10 @@ def shared_nothing(tree: UpstreamTree) -> Iterator[Problem]:
 
     With shared_fs = "none" a container's files reach the guest as a block device (devmapper, erofs, blockfile, nydus), or the
     guest pulls the image itself. With the runtime's default snapshotter the container never starts.
+
+    Repair: name a snapshotter for the shim in the values, or let the guest pull.
+
+    False alarm: a cluster whose default snapshotter hands over block devices.
     """
     if tree.chart is None:
         return
@@ -180,4 +193,4 @@ def shared_nothing(tree: UpstreamTree) -> Iterator[Problem]:
             continue
         span = values.span if snapshotter is None else snapshotter.span
         message = f'"{shim}" has shared_fs = "none", but the values give it neither a block snapshotter nor guest pull'
-        yield Problem(span=span, message=message)
+        yield Problem(span=span, message=message, related=(setting_span(configuration.template, found[0], "shared_fs"),))

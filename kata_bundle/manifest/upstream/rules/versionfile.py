@@ -24,6 +24,10 @@ def missing_versions(tree: UpstreamTree) -> Iterator[Problem]:
     """A script reads a key that the version file does not have, so it goes on with an empty text, or stops.
 
     Parts of the key that only the script knows may be anything; the finding means that no key fits at all.
+
+    Repair: correct the key, or add it to the file.
+
+    False alarm: a script that treats a missing key as an option.
     """
     versions = tree.versions
     if versions is None:
@@ -48,6 +52,10 @@ def unread_versions(tree: UpstreamTree) -> Iterator[Problem]:
 
     It is a left-over of what was removed, or is read under a misspelt name. Only groups are reported, not single values such as a
     description, and only the outermost one.
+
+    Repair: remove the entry, or correct the name where it is read.
+
+    False alarm: an entry for a tool outside of the tree.
     """
     versions = tree.versions
     if versions is None or not versions.reads or not versions.has_tests:
