@@ -14,6 +14,8 @@ from kata_bundle.manifest.rules.reading import IGNORE_REFUSED, IGNORE_UNUSED
 from kata_bundle.manifest.rules.registry import REGISTRY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kata_bundle.core.diagnostics import Report
     from kata_bundle.manifest.context import Checked
     from kata_bundle.manifest.models import IgnoreEntry, IgnoresDocument
@@ -25,13 +27,22 @@ FILE_NAME = "ignores.toml"
 
 
 def apply_ignores(
-    found: list[Found], ignores: Checked[IgnoresDocument], folder: str, report: Report, *, ran: frozenset[str]
+    found: list[Found],
+    ignores: Checked[IgnoresDocument],
+    folder: str,
+    report: Report,
+    *,
+    ran: frozenset[str],
+    known_documents: Iterable[str] = (),
 ) -> tuple[list[Found], list[Found]]:
     """Return what of ``found`` is not accepted, and what is; a wrong or superfluous ignore goes into ``report``.
 
     ``ran`` has the codes of the rules that could run; only for those is an ignore without a finding one too many.
+    ``known_documents`` are the documents of the folder, as findings call them.
     """
     accepted: dict[int, Found] = {}
+    owner: dict[int, int] = {}
+    documents = {"ignores.toml", *(document.removeprefix(f"{folder}/") for document in known_documents)}
     by_code: dict[str, list[tuple[int, Found]]] = {}
     for number, item in enumerate(found):
         by_code.setdefault(item.rule.code, []).append((number, item))
@@ -53,10 +64,15 @@ def apply_ignores(
             about = f'"{entry.about}"' + (f' and "{entry.also_about}"' if entry.also_about else "")
             message = f"no {'other ' if matching else ''}finding {entry.code} about {about} in {entry.path}"
             near = _nearest(entry, found, folder)
-            key = where if near is None else (*where, near[0])
+            is_document = entry.path in documents or entry.path.startswith("buildrules/")
+            key = where if near is None and is_document else (*where, near[0] if near else "path")
             hint = None if near is None else f"a finding that is not accepted: {near[1].rule.code}: {near[1].problem.message}"
-            report.add(Finding(span=ignores.document.span(key), code=IGNORE_UNUSED, message=message, hint=hint))
+            wider = {owner[number] for number in matching}
+            related = tuple(ignores.document.span(("ignore", other, "about")) for other in sorted(wider))
+            span = ignores.document.span(key)
+            report.add(Finding(span=span, code=IGNORE_UNUSED, message=message, hint=hint, related=related))
         accepted |= matching
+        owner |= dict.fromkeys(matching.keys() - owner.keys(), i)
     return [item for number, item in enumerate(found) if number not in accepted], list(accepted.values())
 
 

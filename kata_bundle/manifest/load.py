@@ -119,7 +119,9 @@ def _load(folder: Path | None, build_rules: Path | None) -> Loaded:
     accepted: list[Found] = []
     if accepting is not None:
         ran = ran if complete else frozenset()
-        found, accepted = ignores.apply_ignores(found, accepting, shown, report, ran=ran)
+        found, accepted = ignores.apply_ignores(
+            found, accepting, shown, report, ran=ran, known_documents=[document.path for document in manifests.documents()]
+        )
     report.extend(item.finding() for item in found)
     return Loaded(
         manifests=manifests,

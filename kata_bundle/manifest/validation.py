@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic_core import ErrorDetails
 
-    from kata_bundle.core.diagnostics import Report
+    from kata_bundle.core.diagnostics import Report, Span
     from kata_bundle.manifest.document import Document
     from kata_bundle.manifest.positions import KeyPath
 
@@ -70,6 +70,7 @@ def _finding(document: Document, model: type[BaseModel], details: ErrorDetails) 
     path: KeyPath = location[:-1] if of_key else location
     kind, value = details["type"], details["input"]
     hint: str | None = None
+    related: tuple[Span, ...] = ()
     if kind == "extra_forbidden":
         known = _fields(model, path[:-1])
         name = str(path[-1])
@@ -78,6 +79,7 @@ def _finding(document: Document, model: type[BaseModel], details: ErrorDetails) 
     elif kind == "missing":
         code, message, of_key = MISSING_KEY, f'key "{path[-1]}" is missing', True
         path = path[:-1]
+        related, hint = _namesake(document, path)
     elif kind in _TYPES:
         code, message = WRONG_TYPE, f"expected {_TYPES[kind]}, found {_described(value)}"
     elif kind == "literal_error":
@@ -92,7 +94,24 @@ def _finding(document: Document, model: type[BaseModel], details: ErrorDetails) 
         code, message = MALFORMED, f"expected {PATTERNS.get(pattern, f'a text like {pattern}')}, found {_described(value)}"
     else:
         code, message = MALFORMED, f"{_sentence(details['msg'])}, found {_described(value)}"
-    return Finding(span=document.span(path, of_key=of_key), code=code, message=message, hint=hint)
+    return Finding(span=document.span(path, of_key=of_key), code=code, message=message, hint=hint, related=related)
+
+
+def _namesake(document: Document, path: KeyPath) -> tuple[tuple[Span, ...], str | None]:
+    """Return the place of an entry with nearly the same name as the incomplete one at ``path``, which may be its other half."""
+    import difflib
+
+    table = document.data
+    for part in path[:-1]:
+        table = table[part] if isinstance(table, dict) and part in table else None
+    if not path or not isinstance(table, dict) or not isinstance(path[-1], str):
+        return (), None
+    others = [name for name in table if name != path[-1]]
+    close = difflib.get_close_matches(path[-1], others, n=1, cutoff=0.85)
+    if not close:
+        return (), None
+    place = document.span((*path[:-1], close[0]), of_key=True)
+    return (place,), f'is it a part of "{close[0]}", or that of this?'
 
 
 def _spelt_otherwise(value: str, allowed: list[str]) -> str | None:

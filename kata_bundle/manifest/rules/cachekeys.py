@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kata_bundle.manifest.context import Manifests
+    from kata_bundle.manifest.layers import Layered
     from kata_bundle.manifest.positions import KeyPath
 
 
@@ -105,6 +106,25 @@ def _parts(manifests: Manifests) -> Iterator[Problem]:
                 yield Problem(document=document, key=key, message=message, of_key=True, related=related)
 
 
+_LANGUAGES = {"languages.golang.meta.newest-version": "go version", "languages.rust.meta.newest-version": "rust version"}
+"""A compiler's version key, and what a builder image's key says instead of it."""
+
+
+def _commits_and_compilers(name: str, facts: Layered) -> Iterator[tuple[KeyPath, str]]:
+    """Yield where a component's sources or compilers are in its keys and not among what it is made from, or the reverse."""
+    keys = (*(facts.values.get("cache_key") or ()), *(facts.values.get("builder_key") or ()))
+    committed = {folder_of(match[1]) for match in map(LAST_COMMIT.fullmatch, keys) if match}
+    for text in facts.values.get("scripts") or ():
+        if bare(text).startswith("src/") and bare(text) not in committed and facts.values.get("cache_key"):
+            yield facts.origin["cache_key"], f'the cache key of "{name}" lacks the last commit of "{bare(text)}"'
+    reads = facts.values.get("version_keys") or ()
+    for key, words in _LANGUAGES.items():
+        if (words in keys and key not in reads) or (key in reads and key not in keys and words not in keys):
+            origin = facts.origin["version_keys" if key in reads else "builder_key"]
+            what = "reads" if key in reads else "does not read"
+            yield origin, f'"{name}" {what} "{key}", and its keys say otherwise'
+
+
 def _builders(manifests: Manifests) -> Iterator[Problem]:
     """Yield what is wrong between a component's folders, its builder image and the commits in its keys."""
     document = manifests.components.document
@@ -122,6 +142,7 @@ def _builders(manifests: Manifests) -> Iterator[Problem]:
                 if folder is not None and folder not in scripts and not folder.startswith("src/libs"):
                     where = _where_listed(manifests, facts.origin[key], text) if key == "cache_key" else facts.origin[key]
                     found.append((where, f'the {key} of "{name}" has "{folder}", which is not among its scripts'))
+        found += _commits_and_compilers(name, facts)
         builder = facts.values.get("builder_key")
         if builder:
             origin = facts.origin["builder_key"]

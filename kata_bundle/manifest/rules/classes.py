@@ -16,7 +16,7 @@ __all__ = ["classes_of_aliases", "shims_without_classes"]
 
 @rule("KB222", "a shim without a RuntimeClass")
 def shims_without_classes(manifests: Manifests) -> Iterator[Problem]:
-    """A complete shim has no entry in runtimeclasses.toml.
+    """A shim that is no alias has no entry in runtimeclasses.toml.
 
     The chart renders no class for such a shim and says nothing, so that no pod can use it.
 
@@ -27,7 +27,7 @@ def shims_without_classes(manifests: Manifests) -> Iterator[Problem]:
     shims = manifests.shims
     document, classes = manifests.runtime_classes.document, manifests.runtime_classes.model.classes
     for name, shim in shims.model.shims.items():
-        if shim.status == "active" and name not in classes:
+        if shim.status != "alias" and name not in classes:
             message = f'shim "{name}" has no RuntimeClass'
             related = ((shims.document, ("shims", name)),)
             yield Problem(document=document, key=("classes",), message=message, of_key=True, related=related)

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kata_bundle.manifest.context import Cell, Manifests
+    from kata_bundle.manifest.models import ShimEntry
     from kata_bundle.manifest.positions import KeyPath
 
 __all__ = [
     "cells_have_configurations",
     "empty_binaries",
     "incomplete_guests",
+    "layers_of",
     "misplaced_settings",
     "one_shim_component",
     "other_emulators",
@@ -279,8 +281,18 @@ def incomplete_guests(manifests: Manifests) -> Iterator[Problem]:
                     key=("shims", name, "config"),
                     message=message,
                     of_key=True,
-                    related=((document, origin), (document, ("shims", name, "groups")), (document, ("config",))),
+                    related=tuple((document, place) for place in (origin, *layers_of(name, shim))),
                 )
+
+
+def layers_of(name: str, shim: ShimEntry) -> tuple[KeyPath, ...]:
+    """Return the places in shims.toml that can set a value for a shim."""
+    return (
+        ("shims", name, "groups"),
+        ("config",),
+        ("families", shim.family, "config"),
+        *(("groups", group, "config") for group in shim.groups),
+    )
 
 
 def _gaps(values: dict[str, object], *, sealed: bool, rust: bool) -> Iterator[tuple[str, str]]:

@@ -32,6 +32,7 @@ __all__ = [
 _FACTOR_KIB = {"Ki": 1, "Mi": 1 << 10, "Gi": 1 << 20}
 _LEAST_MIB, _MOST_MIB = 64, 64 << 10
 _LEAST_MILLI, _MOST_MILLI = 50, 8000
+_MARK = "katacontainers.io/kata-runtime"
 _CLASS_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 
@@ -285,6 +286,14 @@ def labels_of_technologies(manifests: Manifests) -> Iterator[Problem]:
                 wanted = f'"{technology}" and "{vendors[technology]}"'
                 message = f'the {key} of "{technology}" is "{text}", without the words {wanted}'
                 yield Problem(document=document, key=("tees", technology, key), message=message)
+            if text is not None and ("node.kubernetes.io" in text) != (key == "label"):
+                message = f'the {key} of "{technology}" is "{text}", which is {"no" if key == "label" else "a"} label of nodes'
+                yield Problem(document=document, key=("tees", technology, key), message=message)
+    if dict(model.node_selector) != {_MARK: "true"}:
+        message = f'every class selects the label "{_MARK}" = "true", which the installer sets, and no other'
+        place = next((key for key in model.node_selector), None)
+        where = ("node_selector",) if place is None else ("node_selector", place)
+        yield Problem(document=document, key=where, message=message, of_key=True)
     for name, entry in model.classes.items():
         for selector, value in entry.node_selector.items():
             if value not in {"true", "false"}:
@@ -292,12 +301,15 @@ def labels_of_technologies(manifests: Manifests) -> Iterator[Problem]:
                 yield Problem(document=document, key=("classes", name, "node_selector", selector), message=message)
 
 
-@rule("KB238", "a hypervisor without its program", acceptable=True)
+@rule("KB238", "a hypervisor or a runtime family without its program", acceptable=True)
 def hypervisors_have_programs(manifests: Manifests) -> Iterator[Problem]:
     """A hypervisor's "binary" is in no component, or a built-in one has a component, or one without a program starts a kernel.
 
     A hypervisor is a program in bin that a component has, or a part of the shim ("built_in", called like the hypervisor
     itself), or another service, which starts the guest and needs no kernel of ours.
+
+    A family's "shim_binary" is a file of its component, its templates are below that component's sources, and its
+    configurations have a folder of their own.
 
     Repair: correct "binary" or "built_in", or the component's "paths".
 
@@ -312,6 +324,7 @@ def hypervisors_have_programs(manifests: Manifests) -> Iterator[Problem]:
         for path in manifests.outputs(name, arch).files
         if path.startswith("bin/")
     }
+    yield from _families(manifests)
     for name, entry in shims.hypervisors.items():
         if name not in used or entry.binary == "{emulator}":
             continue
@@ -331,6 +344,36 @@ def hypervisors_have_programs(manifests: Manifests) -> Iterator[Problem]:
             related = ((document, ("hypervisors", name)), (document, ("hypervisors", name, "built_in")))
             message = f'hypervisor "{name}" {problem}'
             yield Problem(document=document, key=key, message=message, of_key=len(key) == 2, related=related)
+
+
+def _families(manifests: Manifests) -> Iterator[Problem]:
+    """Yield where a family's paths are not those of its component."""
+    document, families = manifests.shims.document, manifests.shims.model.families
+    for name, entry in families.items():
+        if entry.component not in manifests.components.model.components:
+            continue
+        facts = manifests.facts(entry.component)
+        for key, is_right, expected in (
+            (
+                "shim_binary",
+                any(entry.shim_binary in manifests.outputs(entry.component, arch).files for arch in Arch),
+                f'a file of "{entry.component}"',
+            ),
+            (
+                "template_directory",
+                any(entry.template_directory.startswith(f"{text}/") for text in facts.values.get("scripts") or ()),
+                f'a folder below the scripts of "{entry.component}"',
+            ),
+            (
+                "config_directory",
+                entry.config_directory.startswith("share/defaults/kata-containers")
+                and not any(o.config_directory == entry.config_directory for n, o in families.items() if n != name),
+                "a folder of its own below share/defaults/kata-containers",
+            ),
+        ):
+            if not is_right:
+                message = f'"{key}" of the family "{name}" is "{getattr(entry, key)}", expected {expected}'
+                yield Problem(document=document, key=("families", name, key), message=message)
 
 
 def _starts_kernels(manifests: Manifests, hypervisor: str) -> bool:

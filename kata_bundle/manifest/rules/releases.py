@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kata_bundle.core.arch import Arch
 from kata_bundle.core.diagnostics import did_you_mean
+from kata_bundle.manifest.rules.compare import deviants
 from kata_bundle.manifest.rules.registry import Problem, rule
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ __all__ = [
     "loose_intermediates",
     "made_parents",
     "released_components_are_listed",
+    "root_hashes",
     "rules_fit_architectures",
     "rules_have_components",
     "shipped_components_are_listed",
@@ -305,6 +308,53 @@ def loose_intermediates(manifests: Manifests) -> Iterator[Problem]:
                 key = (*_facts_with_place(manifests, name, "arches"), i)
                 related = ((manifests.components.document, ("components", name)),)
                 yield Problem(document=manifests.components.document, key=key, message=message, related=related)
+
+
+@rule("KB280", "root hashes that do not fit the images", acceptable=True)
+def root_hashes(manifests: Manifests) -> Iterator[Problem]:
+    """A shim component is made from another component than the measured images that its configurations start, or keeps no root
+    hashes beside its result, or images disagree on the architectures without measurement.
+
+    The root hash of a measured image is compiled into the configurations that start it; a wrong one keeps every guest from
+    starting.
+
+    Repair: name in "build_depends_on" the measured images and extensions of the family's configurations, and in "sidecars" the
+    hashes; give all measured components the same "not_measured_on" where they are built on the architecture.
+
+    False alarm: a runtime that starts an image without checking its hash: accept it in ignores.toml.
+    """
+    document = manifests.components.document
+    components, families = manifests.components.model.components, manifests.shims.model.families
+    measured = [name for name in components if manifests.facts(name).values.get("measured")]
+    used = _users(manifests)
+    for family, entry in families.items():
+        if entry.component not in components:
+            continue
+        facts = manifests.facts(entry.component)
+        parents = facts.values.get("build_depends_on") or ()
+        origin = _facts_with_place(manifests, entry.component, "build_depends_on")
+        here = [name for name in measured if any(family in used.get((name, arch.value), ()) for arch in Arch)]
+        for i, name in enumerate(parents):
+            if name in components and name not in here:
+                message = f'"{name}" is no measured image that a {family} shim starts, so "{entry.component}" has no use for it'
+                yield Problem(document=document, key=(*origin, i), message=message)
+        for name in here:
+            if name not in parents:
+                message = f'"{entry.component}" is not made from "{name}", a measured image that its configurations start'
+                related = ((document, ("components", entry.component)),)
+                yield Problem(document=document, key=origin, message=message, of_key=True, related=related)
+        if here and not any("root_hash" in text for text in facts.values.get("sidecars") or ()):
+            message = f'"{entry.component}" keeps no root hashes beside its result'
+            key = _facts_with_place(manifests, entry.component, "sidecars")
+            yield Problem(document=document, key=key, message=message, of_key=len(key) == 2)
+    for arch in Arch:
+        built = [name for name in measured if arch.value in (manifests.facts(name).values.get("arches") or ())]
+        states = [(name, arch.value in (manifests.facts(name).values.get("not_measured_on") or ())) for name in built]
+        right, wrong = deviants(states)
+        for name in wrong:
+            key = _facts_with_place(manifests, name, "not_measured_on")
+            message = f'"{name}" is {"not " if dict(states)[name] else ""}measured on {arch}, other than "{right}"'
+            yield Problem(document=document, key=key, message=message, of_key=len(key) == 2)
 
 
 @rule("KB279", "a release that cannot be published", acceptable=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.diagnostics import did_you_mean
 from kata_bundle.manifest.rules.compare import deviants, groups, siblings_of_families
+from kata_bundle.manifest.rules.configurations import layers_of
 from kata_bundle.manifest.rules.registry import Problem, rule
 
 if TYPE_CHECKING:
@@ -299,8 +300,7 @@ def confidential_guests(manifests: Manifests) -> Iterator[Problem]:
             if value is not None and value != (shim.tee is not None):
                 message = f'confidential_guest is {str(value).lower()} for "{name}" on {arch}, whose TEE is {shim.tee or "none"}'
                 place = config.origin["confidential_guest"]
-                own = place[:2] == ("shims", name)
-                related = ((manifests.shims.document, ("shims", name, "groups") if not own else ("shims", name, "tee")),)
+                related = tuple((manifests.shims.document, at) for at in (("shims", name, "tee"), *layers_of(name, shim)))
                 yield Problem(document=manifests.shims.document, key=place, message=message, related=related)
 
 

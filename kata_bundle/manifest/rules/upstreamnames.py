@@ -51,6 +51,43 @@ def version_keys_exist(manifests: Manifests) -> Iterator[Problem]:
                 yield Problem(document=document, key=(*where, "version_keys", i), message=message, hint=hint, related=related)
 
 
+_MAIN = ("version", "tag", "newest-version")
+
+
+@rule("KB281", "a version key whose entry's version is not read", acceptable=True)
+def whole_entries(manifests: Manifests) -> Iterator[Problem]:
+    """A component reads where something comes from, and not which version of it.
+
+    Most often the key belongs to another component.
+
+    Repair: read the entry's version too, or correct the key.
+
+    False alarm: an entry of which no version is kept: it has none in upstream.toml either, and is no finding.
+    """
+    versioned = {entry for entry, members in manifests.upstream.model.versions.items() if set(members) & set(_MAIN)}
+    document = manifests.components.document
+    told: set[KeyPath] = set()
+    for name in manifests.components.model.components:
+        facts = manifests.facts(name)
+        keys = facts.values.get("version_keys") or ()
+        arches = set(facts.values.get("arches") or ())
+        mains = {text.rpartition(".")[0] for key in keys for text in expanded(key, arches) if text.rpartition(".")[2] in _MAIN}
+        for i, key in enumerate(keys):
+            for text in expanded(key, arches)[:1]:
+                entry, _, member = text.rpartition(".")
+                where = (*facts.origin["version_keys"], i)
+                if member in _MAIN or where in told or not any(_kin(entry, other) for other in versioned):
+                    continue
+                if not any(_kin(entry, other) for other in mains):
+                    told.add(where)
+                    message = f'"{name}" reads "{text}", and no version of "{entry}"'
+                    yield Problem(document=document, key=where, message=message)
+
+
+def _kin(one: str, other: str) -> bool:
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
+
+
 @rule("KB271", "a name of upstream's that nothing uses", severity=Severity.WARNING, acceptable=True)
 def unused_upstream_names(manifests: Manifests) -> Iterator[Problem]:
     """upstream.toml defines a version key, folder, job or part of keys that no component names.
