@@ -101,9 +101,13 @@ def _kernel(suffix: str, _arch: Arch) -> tuple[str, ...]:
 
 @cache
 def _catalog() -> Catalog | None:
+    from kata_bundle.core.errors import BundleError
     from kata_bundle.manifest import load_catalog
 
-    return load_catalog()[0]
+    try:
+        return load_catalog()[0]
+    except BundleError:  # another program's manifests: what they know is a help here, not a need
+        return None
 
 
 def _of_catalog(component: str, arch: Arch) -> tuple[str, ...] | None:

@@ -165,6 +165,11 @@ BAD = [
     Case("KB659", [(GO, "IMAGEPATH := $(KERNELDIR)/$(PROJECT_TAG).img", "IMAGEPATH := /usr/share/kata-containers/kata-containers.img")], (QEMU, "@IMAGEPATH@"), ("/opt/kata/share/kata-containers/kata-containers.img",)),
     Case("KB660", [(QEMU_RS, "[runtime]", '[[hypervisor.qemu.guest_extension_images]]\npath = "/x"\n[runtime]')], (QEMU_RS, "guest_extension_images"), ('no "name"',)),
     Case("KB663", [(PROFILE, "snapshotter: nydus", "snapshotter: erofs"), (INSTALL, "const ALL_SHIMS", "// erofs_merge_mode\npub const ALL_SHIMS")], (PROFILE, "snapshotter: erofs"), ('"qemu-snp"',)),
+    Case("KB617", [("versions.yaml", "externals:\n", "externals:\n  image:\n    architecture:\n      aarch46:\n        name: ubuntu\n")], ("versions.yaml", "aarch46:"), ('"aarch46"',)),
+    Case("KB643", [(RELEASE, "\t\tarm64)", "\t\ts390x)")], (RELEASE, "amd64)"), ("there is no release list", "aarch64")),
+    Case("KB616", [(CONFIG, '"x86_64" | "aarch64" => "qemu"', '"x86_64" => "qemu"'), (CONFIG, '        _ => "qemu",\n    }\n}\n', '        _ => "qemu",\n    }\n}\n//'), (CONFIG, '"x86_64" => "qemu",\n        _ => "qemu"', '"x86_64" => "qemu",\n        _ => "clh"')], (CONFIG, '_ => "clh"'), ("aarch64", '"clh"')),
+    Case("KB664", [(VALUES, "  clh:\n    enabled: ~", "  clh:\n    enbaled: true")], (VALUES, "enbaled"), ('"enbaled"',)),
+    Case("KB664", [(PROFILE, "containerd:", "contianerd:")], (PROFILE, "snapshotter: nydus"), ('"contianerd"',)),
     Case("KB661", [(PROFILE, "  qemu-tdx:", "  qemu-tdxx:")], (PROFILE, "qemu-tdxx:"), ('"qemu-tdxx"',)),
     Case("KB662", [(PROFILE, "      - amd64\n", "      - amd64\n      - arm64\n")], (PROFILE, "- amd64"), ("amd64, arm64 here",)),
     Case("KB662", [(PROFILE, "forceGuestPull: false", "forceGuestPull: true")], (PROFILE, "forceGuestPull: true"), ("containerd.forceGuestPull",)),
@@ -183,6 +188,9 @@ FALSE_ALARMS = [
     Case("KB611", []),
     # An architecture that is new upstream is no misspelling.
     Case("KB617", [(MAP, '"aarch64": [', '"riscv64": [')]),
+    Case("KB617", [("versions.yaml", "externals:\n", "externals:\n  image:\n    architecture:\n      arm64:\n        name: ubuntu\n      riscv64:\n        name: ubuntu\n")]),
+    # An arm for every other architecture is for those without rows as well.
+    Case("KB614", [(CONFIG, '        _ => "qemu",', '        _ => "clh",')]),
     # A profile that says nothing of an architecture is not for it.
     Case("KB615", []),
     Case("KB613", [(PROFILE, "  disableAll: true", "  disableAll: false"), (PROFILE, "  amd64: qemu-snp", "  amd64: qemu")]),

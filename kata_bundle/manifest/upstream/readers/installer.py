@@ -86,7 +86,7 @@ def _rust(reading: Reading, names: list[str]) -> tuple[Installer | None, list[Li
         path=every.span.path if every else _RUST_FOLDER,
         rust=rust,
         defaults=_defaults(texts, defaults or []),
-        default={arch: arm.result for arm in default for arch in _arches(arm)},
+        default={arch: arm.result for arm, arches in _by_arch(default) for arch in arches},
         hypervisor=_by_pattern(hypervisor),
         qemu_artifact=_by_pattern(artifact),
         qemu_default="qemu",
@@ -151,19 +151,25 @@ def _by_pattern(arms: list[_Arm] | None) -> dict[str, Item] | None:
     return None if arms is None else {pattern.name: arm.result for arm in arms for pattern in arm.patterns}
 
 
-def _arches(arm: _Arm) -> list[Arch]:
+def _by_arch(arms: list[_Arm]) -> list[tuple[_Arm, list[Arch]]]:
+    """Return the architectures of each arm; an arm for everything else has those that no other arm names."""
     known = {arch.value: arch for arch in Arch}
-    return [known[pattern.name] for pattern in arm.patterns if pattern.name in known]
+    named = {pattern.name for arm in arms for pattern in arm.patterns}
+    others = [arch for arch in Arch if arch.value not in named]
+    return [
+        (arm, [known[pattern.name] for pattern in arm.patterns if pattern.name in known] if arm.patterns else others)
+        for arm in arms
+    ]
 
 
 def _defaults(texts: list[Text], arms: list[_Arm]) -> dict[Arch, Listing]:
     found: dict[Arch, Listing] = {}
     by_path = {text.path: text for text in texts}
-    for arm in arms:
+    for arm, arches in _by_arch(arms):
         text = by_path[arm.result.span.path]
         start = text.lines.offset(arm.result.span.line, arm.result.span.column)
         items = tuple(text.words(start, start + len(arm.result.name)))
-        for arch in _arches(arm):
+        for arch in arches:
             what = f"the installer's default shims on {arch}"
             found[arch] = Listing(what=what, span=arm.result.span, items=items, role=Role.SELECTION)
     return found

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.diagnostics import Severity, did_you_mean
-from kata_bundle.manifest.upstream.cells import arch_of
+from kata_bundle.manifest.catalog import PREFIX
+from kata_bundle.manifest.upstream.cells import arch_of, configuration_of
+from kata_bundle.manifest.upstream.outputs import providers
+from kata_bundle.manifest.upstream.rules.paths import named_paths
 from kata_bundle.manifest.upstream.rules.registry import Problem, tree_rule
 
 if TYPE_CHECKING:
@@ -116,7 +119,10 @@ def default_shims(tree: UpstreamTree) -> Iterator[Problem]:
 
 @tree_rule("KB614", "a built-in default without components")
 def built_in_defaults(tree: UpstreamTree) -> Iterator[Problem]:
-    """The installer's default shims of an architecture name one that has no row there in the component map, or in the chart.
+    """The installer's default shims of an architecture name one that has no row there in the component map.
+
+    In trees without the map: one that the chart does not offer there, and that has no configuration, or names files that no job
+    builds.
 
     Without a selection the installer takes this list, and would install a shim that cannot run.
 
@@ -127,7 +133,10 @@ def built_in_defaults(tree: UpstreamTree) -> Iterator[Problem]:
     if tree.installer is None:
         return
     known = tree.shims()
+    with_rows = {cell.arch for cell in (tree.cells or {}).values()}
     for arch, listing in tree.installer.defaults.items():
+        if with_rows and arch.value not in with_rows:
+            continue  # not an architecture that it is built for
         for item in listing.items:
             if item.name not in known:
                 message = f'the default shim "{item.name}" on {arch} is not a shim'
@@ -140,16 +149,27 @@ def built_in_defaults(tree: UpstreamTree) -> Iterator[Problem]:
                 yield from _unsupported(tree, arch, item)
     for arch, item in tree.installer.default.items():
         listing_or_none = tree.installer.defaults.get(arch)
-        if listing_or_none is not None and listing_or_none.find(item.name) is None:
+        offered = not with_rows or arch.value in with_rows
+        if offered and listing_or_none is not None and listing_or_none.find(item.name) is None:
             message = f'the default shim "{item.name}" of {arch} is not among the default shims there'
             yield Problem(span=item.span, message=message)
 
 
 def _unsupported(tree: UpstreamTree, arch: Arch, item: Item) -> Iterator[Problem]:
+    """Without a component map: a shim that the chart does not offer on ``arch``, and of which something is missing there."""
     shim = None if tree.chart is None else tree.chart.shims.get(item.name)
-    if shim is not None and shim.arches is not None and arch not in {arch_of(other.name) for other in shim.arches}:
-        message = f'the default shim "{item.name}" on {arch} is not supported there by the chart\'s values'
-        yield Problem(span=item.span, message=message)
+    if shim is None or shim.arches is None or arch in {arch_of(other.name) for other in shim.arches}:
+        return
+    configuration = configuration_of(tree, item.name, arch)
+    reason = "no configuration there"
+    if configuration is not None:
+        built = tree.built_on(arch)
+        having = {named.path: providers(named.path, built, arch) for named in named_paths(configuration)} if built else {}
+        missing = [path for path, found in having.items() if not any(found)]
+        if not missing:
+            return
+        reason = f"no {PREFIX}/{missing[0]}, which its configuration names"
+    yield Problem(span=item.span, message=f'the default shim "{item.name}" on {arch} has {reason}', related=(shim.span,))
 
 
 @tree_rule("KB615", "a profile that selects nothing on an architecture", severity=Severity.WARNING)
@@ -201,7 +221,7 @@ def unknown_architectures(tree: UpstreamTree) -> Iterator[Problem]:
     """An architecture is not spelt as its document spells them, so nothing ever matches it.
 
     The component map uses the names of uname (x86_64, aarch64), values files those of Go (amd64, arm64); s390x and ppc64le are
-    the same in both.
+    the same in both. The version file is read with either.
 
     Repair: spell it as the document does.
 
@@ -222,6 +242,13 @@ def unknown_architectures(tree: UpstreamTree) -> Iterator[Problem]:
             hint = None if name in known else _hint(name, uname=False)
             if hint is not None:
                 yield Problem(span=item.span, message=f'"{name}" is not an architecture of the chart', hint=hint)
+
+    for group, span in (tree.versions.groups if tree.versions is not None else {}).items():
+        # The scripts that read these ask for uname's name or for Go's.
+        if len(group) > 1 and group[-2] == "architecture" and arch_of(group[-1]) is None:
+            hint = did_you_mean(group[-1], [*(arch.value for arch in Arch), *known])
+            if hint is not None:
+                yield Problem(span=span, message=f'"{group[-1]}" is not an architecture of the version file', hint=hint)
 
 
 def _hint(name: str, *, uname: bool) -> str | None:

@@ -100,7 +100,7 @@ def cells_not_built(tree: UpstreamTree) -> Iterator[Problem]:
 
 @tree_rule("KB643", "a component that a release list lacks")
 def unreleased_components(tree: UpstreamTree) -> Iterator[Problem]:
-    """The release list of a runtime lacks a component that a cell of one of its shims needs on that architecture.
+    """The release list of a runtime lacks a component that a cell of one of its shims needs on that architecture, or is missing.
 
     Who installs from the release gets a shim that cannot run. The finding stands at the list.
 
@@ -114,6 +114,14 @@ def unreleased_components(tree: UpstreamTree) -> Iterator[Problem]:
             if component not in listed:
                 message = f'"{component}" is missing from {allowlist.listing.what}; {_shims(shims)} it'
                 yield Problem(span=allowlist.listing.span, message=message, related=tuple(shims.values()))
+    bundles = {allowlist.bundle: allowlist for allowlist in reversed(tree.allowlists)}
+    for bundle, arch in ((bundle, arch) for bundle in bundles for arch in Arch):
+        if any(allowlist.bundle == bundle and allowlist.arch is arch for allowlist in tree.allowlists):
+            continue
+        lacking = sorted({shim for needing in _needed(tree, _family(bundles[bundle]), arch).values() for shim in needing})
+        if lacking:
+            message = f'there is no release list "{bundle}" on {arch}; {_shims(lacking)} one'
+            yield Problem(span=bundles[bundle].listing.span, message=message)
 
 
 def _shims(names: Collection[str]) -> str:

@@ -11,9 +11,10 @@ from kata_bundle.manifest.upstream.rules.registry import Problem, tree_rule
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kata_bundle.core.diagnostics import Span
     from kata_bundle.manifest.upstream.facts import Chart, ChartShim, UpstreamTree
 
-__all__ = ["differing_profiles", "merged_layers", "unknown_profile_shims"]
+__all__ = ["differing_profiles", "merged_layers", "misspelt_values", "unknown_profile_shims"]
 
 
 @tree_rule("KB661", "a profile with an unknown shim")
@@ -80,6 +81,49 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+@tree_rule("KB664", "a value that is spelt as no other", severity=Severity.WARNING)
+def misspelt_values(tree: UpstreamTree) -> Iterator[Problem]:
+    """A shim's table in the values or a profile has a key that no other shim has, and lacks one that looks like it.
+
+    The chart's templates read keys by name and take a missing one for empty, so a misspelt key does nothing.
+
+    Repair: spell the key as the other shims do.
+
+    False alarm: a key that is new, and much like an old one that the shim does not have.
+    """
+    if tree.chart is None:
+        return
+    having: dict[str, set[str]] = {}
+    for shim in tree.chart.shims.values():
+        for key in _keys(shim):
+            having.setdefault(key, set()).add(shim.name)
+    common = {"enabled"} | {key for key, shims in having.items() if len(shims) > 1}
+    for chart in (tree.chart, *tree.profiles):
+        for shim in chart.shims.values():
+            mine = _keys(shim)
+            for key, span in mine.items():
+                if having.get(key, set()) - {shim.name}:
+                    continue
+                hint = did_you_mean(key, sorted(common - mine.keys()))
+                if hint is not None:
+                    message = f'no other shim has "{key}", as "{shim.name}" has here'
+                    yield Problem(span=span, message=message, hint=hint)
+
+
+def _keys(shim: ChartShim) -> dict[str, Span]:
+    """Return every key of a shim's table, those of tables in it dotted, and a place of each."""
+    found: dict[str, Span] = {}
+    if shim.arches is not None:
+        found["supportedArches"] = shim.span
+    if shim.enabled is not None:
+        found["enabled"] = shim.span
+    for key, setting in shim.settings.items():
+        parts = key.split(".")
+        for size in range(1, len(parts) + 1):
+            found.setdefault(".".join(parts[:size]), setting.span)
+    return found
 
 
 @tree_rule("KB663", "merged layers for a runtime that cannot read them")
