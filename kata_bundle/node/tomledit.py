@@ -316,7 +316,9 @@ def remove_keys(text: bytes, keys: Iterable[str]) -> bytes:
             plain.append(path)
     file.delete_many(plain)
     file.set_many(back)
-    file.delete_many([path for path in emptied if file.contains(path) and _value_at(dict(file.data), path) == {}])
+    for path in sorted(dict.fromkeys(emptied), key=len, reverse=True):  # inner ones first: they may be what keeps outer ones
+        if file.contains(path) and _value_at(dict(file.data), path) == {}:
+            file.delete_many([path])
     return file.render().encode()
 
 

@@ -104,6 +104,11 @@ def owned_keys_for(data: Mapping[str, Any], values: Mapping[KeyPath, TomlValue])
         own_table = _new_own_table(data, path)
         if own_table is not None:
             keys.append(format_path(own_table))
+            # In a file with inline tables the parents that were made for it would stay behind, empty.
+            for length in range(len(own_table) - 1, 0, -1):
+                if find(data, own_table[:length])[0]:
+                    break
+                emptied.append(emptied_key(own_table[:length]))
             continue
         present, old = find(data, path)
         if not present:
