@@ -17,6 +17,9 @@ TABLE = {
     "await": LazyCommand("kata_bundle.cli.node.await_cmd", "Wait until a DaemonSet is ready on every node."),
     "release": LazyCommand("kata_bundle.cli.node.release_cmd", "Delete permissions kept for pods that clean up."),
     "profile": LazyCommand("kata_bundle.cli.node.profile_cmd", "Apply a configuration profile to an installed shim."),
+    "empty-snapshotter": LazyCommand(
+        "kata_bundle.cli.node.empty_snapshotter_cmd", "Make containerd forget a snapshotter's records; for operators."
+    ),
     "gc": LazyCommand("kata_bundle.cli.node.gc_cmd", "Remove generations that nothing needs any more."),
 }
 
