@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kata_bundle.core.diagnostics import Severity, did_you_mean
 from kata_bundle.manifest.upstream.places import line_span, setting_span
+from kata_bundle.manifest.upstream.rules.configurations import used_configurations
 from kata_bundle.manifest.upstream.rules.registry import Problem, tree_rule
 from kata_bundle.manifest.upstream.rules.words import joined, quoted
 from kata_bundle.manifest.upstream.schema import table_name
@@ -32,10 +33,11 @@ _BASE: Final = "base"
 
 @tree_rule("KB637", "a setting whose variable nothing sets", severity=Severity.WARNING)
 def unset_variables(tree: UpstreamTree) -> Iterator[Problem]:
-    """A template takes a setting from a make variable that no makefile sets on any architecture, so that the setting is empty.
+    """A template takes a setting from a make variable that no makefile sets, so that the setting is empty.
 
-    The variable was removed or renamed, or the template names another one than was meant. The program of a hypervisor that is
-    part of the runtime may be empty.
+    The variable was removed or renamed, or the template names another one than was meant. Where it is set on some architectures
+    only, those are reported on which the shim can be selected. The program of a hypervisor that is part of the runtime may be
+    empty.
 
     Repair: set the variable, correct its name, or remove the setting.
 
@@ -53,6 +55,18 @@ def unset_variables(tree: UpstreamTree) -> Iterator[Problem]:
                     continue
                 message = f'"{key}" of "{template.shim}" is empty: {build.makefile} never sets {name}'
                 yield Problem(span=line_span(template, lines[0]), message=message, hint=did_you_mean(name, build.defined))
+    found: dict[tuple[str, str, str], tuple[Configuration, list[str]]] = {}
+    for shim, arch, configuration in used_configurations(tree):
+        build_or_none = tree.runtimes.get(configuration.template.family)
+        for name in configuration.unset:
+            if build_or_none is not None and name in build_or_none.defined:
+                found.setdefault((shim, configuration.template.path, name), (configuration, []))[1].append(arch)
+    for (shim, _, name), (configuration, arches) in found.items():
+        template, line = configuration.template, configuration.unset[name][0]
+        key = template.lines[line - 1].split("=")[0].strip()
+        place = tree.runtimes[template.family].defined[name]
+        message = f'"{key}" of "{shim}" is empty on {joined(arches)}, where nothing sets {name}'
+        yield Problem(span=line_span(template, line), message=message, related=(place,))
 
 
 class _Image(NamedTuple):

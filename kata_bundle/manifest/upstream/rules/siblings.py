@@ -31,7 +31,6 @@ _OF_BOTH: Final = (
     "disable_guest_empty_dir",
     "disable_guest_seccomp",
     "disable_guest_selinux",
-    "disable_image_nvdimm",
     "enable_annotations",
     "enable_numa",
     "enable_vcpus_pinning",
@@ -107,25 +106,35 @@ def differing_siblings(tree: UpstreamTree) -> Iterator[Problem]:
     for group, keys, reason in _groups(used):
         for key in keys:
             values = {shim: _setting(used[shim], key) for shim in group}
-            if None in values.values():
-                continue  # a setting that a configuration leaves out has the runtime's own default, which is not known here
-            texts = {shim: repr(value[1]) for shim, value in values.items() if value is not None}
-            if len(set(texts.values())) == 1:
+            raw = {shim: None if value is None else value[1] for shim, value in values.items()}
+            # What is false, zero or empty is what the runtimes take for what is left out.
+            meant = {shim: _shown(value or None) for shim, value in raw.items()}
+            if len(set(meant.values())) == 1:
                 continue
-            odd = next((s for s in group if list(texts.values()).count(texts[s]) == 1 and len(group) > 2), group[-1])
-            other = next(s for s in group if texts[s] != texts[odd])
+            odd = next((s for s in group if list(meant.values()).count(meant[s]) == 1 and len(group) > 2), group[-1])
+            other = next(s for s in group if meant[s] != meant[odd])
             if (odd, other, key) in seen or (other, odd, key) in seen:
                 continue
             seen.add((odd, other, key))
-            found = values[odd]
+            found = values[odd] or values[other]
             table = "runtime" if found is None else found[0]
-            message = f'"{key}" of "{odd}" is {_shown(texts[odd])}, of "{other}" {_shown(texts[other])}; {reason}'
+            message = f'"{key}" of "{odd}" is {_shown(raw[odd])}, of "{other}" {_shown(raw[other])}; {reason}'
             place = setting_span(used[other].template, table, key)
             yield Problem(span=setting_span(used[odd].template, table, key), message=message, related=(place,))
 
 
-def _shown(text: str) -> str:
-    return {"True": "true", "False": "false"}.get(text, text)
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "not set"
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return f"[{', '.join(_shown(item) for item in value)}]"
+        case str():
+            return f'"{value}"'
+        case _:
+            return str(value)
 
 
 @tree_rule("KB636", "a confidential guest without initialisation data", severity=Severity.WARNING)
