@@ -35,43 +35,53 @@ class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class _Files(_Document):
+class FilesDocument(_Document):
+    """What is taken from a package: one file, the files of one pattern, or everything below a directory."""
+
     package: PackageName
     source: Text = Field(alias="from")
     target: Text = Field(alias="to")
     transform: Literal["vmlinux-from-bzimage"] | None = None
 
 
-class _Link(_Document):
+class LinkDocument(_Document):
+    """A symbolic link that the component has beside its files."""
+
     at: Text
     target: Text = Field(alias="to")
     elsewhere: bool = False
 
 
-class _Recipe(_Document):
+class RecipeDocument(_Document):
+    """How the component is made on some architectures."""
+
     arches: list[Literal["x86_64", "aarch64", "s390x", "ppc64le"]] = Field(min_length=1)
     notes: Text
-    links: list[_Link] = []
+    links: list[LinkDocument] = []
 
 
-class _Deb(_Recipe):
+class DebDocument(RecipeDocument):
+    """Repacked from pinned distribution packages."""
+
     kind: Literal["deb"]
     suite: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")]
     packages: list[PackageName] = []
     metapackages: list[PackageName] = []
     version_of: PackageName
-    files: list[_Files] = Field(min_length=1)
+    files: list[FilesDocument] = Field(min_length=1)
 
 
-class _Fixture(_Recipe):
+class FixtureDocument(RecipeDocument):
+    """A stand-in of the right shape that does not run."""
+
     kind: Literal["fixture"]
 
 
 class RuleDocument(_Document):
-    """One rule file."""
+    """How one component is made; the file's name is the component's."""
 
     version: int = Field(ge=1, le=1)  # not Literal[1], which takes true for 1
-    recipes: list[Annotated[_Deb | _Fixture, Field(discriminator="kind")]] = Field(min_length=1)
+    recipes: list[Annotated[DebDocument | FixtureDocument, Field(discriminator="kind")]] = Field(min_length=1)
 
 
 def rules_folder(folder: Path | None = None) -> Path:
@@ -121,10 +131,10 @@ def _read(path: Path, problems: list[str]) -> Rule | None:
     return None if found else Rule(component=path.stem, recipes={arch: recipes[arch] for arch in Arch if arch in recipes})
 
 
-def _recipe(document: _Deb | _Fixture, arch: Arch, where: str, found: list[str]) -> Recipe:
+def _recipe(document: DebDocument | FixtureDocument, arch: Arch, where: str, found: list[str]) -> Recipe:
     links = tuple(_link(link, arch, f"{where}.links.{i}", found) for i, link in enumerate(document.links))
     found += [f"{where}.links: {at} is a link twice" for at, n in Counter(link.at for link in links).items() if n > 1]
-    if isinstance(document, _Fixture):
+    if isinstance(document, FixtureDocument):
         return FixtureRecipe(links=links, notes=document.notes)
     packages = sorted(
         [*(Package(name=n) for n in document.packages), *(Package(name=n, is_meta=True) for n in document.metapackages)],
@@ -147,7 +157,7 @@ def _recipe(document: _Deb | _Fixture, arch: Arch, where: str, found: list[str])
     )
 
 
-def _mapping(entry: _Files, arch: Arch, names: list[str], where: str, found: list[str]) -> FileMapping:
+def _mapping(entry: FilesDocument, arch: Arch, names: list[str], where: str, found: list[str]) -> FileMapping:
     if entry.package not in names:
         found.append(f'{where}.package: "{entry.package}" is not one of the packages')
     source, target = _expand(entry.source, arch, f"{where}.from", found), _expand(entry.target, arch, f"{where}.to", found)
@@ -167,7 +177,7 @@ def _mapping(entry: _Files, arch: Arch, names: list[str], where: str, found: lis
     )
 
 
-def _link(entry: _Link, arch: Arch, where: str, found: list[str]) -> Link:
+def _link(entry: LinkDocument, arch: Arch, where: str, found: list[str]) -> Link:
     at, target = _expand(entry.at, arch, f"{where}.at", found), _expand(entry.target, arch, f"{where}.to", found)
     _check_path(at, f"{where}.at", found)
     if "*" in at or "*" in target.rpartition("/")[0] or target.count("*") > 1:

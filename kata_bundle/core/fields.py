@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Iterator
 
-__all__ = ["Fields", "JsonValue", "is_json"]
+__all__ = ["MAX_INTEGER", "Fields", "JsonValue", "is_json"]
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 """What a JSON document can hold."""

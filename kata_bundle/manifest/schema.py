@@ -12,11 +12,22 @@ from kata_bundle.core.canonical import dumps_pretty
 from kata_bundle.manifest import models
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from pydantic import BaseModel
 
-__all__ = ["DIALECT", "SCHEMAS", "drift", "file_name", "render_schema", "write_schemas"]
+__all__ = [
+    "DIALECT",
+    "SCHEMAS",
+    "drift",
+    "file_name",
+    "model_schema",
+    "render_schema",
+    "schema_files",
+    "schema_text",
+    "write_schemas",
+]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -39,7 +50,17 @@ def file_name(name: str) -> str:
 
 def render_schema(name: str) -> str:
     """Return the text of schema ``name``."""
-    schema = _plain(SCHEMAS[name].model_json_schema(mode="validation"))
+    return schema_text(name, model_schema(SCHEMAS[name]))
+
+
+def model_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema of documents that ``model`` reads, without its name."""
+    schema: dict[str, Any] = _plain(model.model_json_schema(mode="validation"))
+    return schema
+
+
+def schema_text(name: str, schema: Mapping[str, Any]) -> str:
+    """Return ``schema`` as its file has it."""
     return dumps_pretty({"$schema": DIALECT, "$id": f"urn:kata-bundle:schema:{name}:1", **schema})
 
 
@@ -67,20 +88,24 @@ def _plain(schema: Any) -> Any:
     return result
 
 
-def drift(folder: Path) -> tuple[str, ...]:
-    """Return the files of ``folder`` that are missing, differ from what the models give, or belong to no model."""
-    expected = {file_name(name): render_schema(name) for name in SCHEMAS}
-    found = {path.name: path for path in folder.glob("*.schema.json")} if folder.is_dir() else {}
+def schema_files() -> dict[str, str]:
+    """Return the text of every schema of a manifest by its file."""
+    return {file_name(name): render_schema(name) for name in SCHEMAS}
+
+
+def drift(folder: Path, expected: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the schema files below ``folder`` that are missing, differ from what is expected, or are not expected at all."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.schema.json")} if folder.is_dir() else {}
     wrong = [name for name, text in expected.items() if name not in found or found[name].read_text(encoding="utf-8") != text]
     return tuple(sorted({*wrong, *(name for name in found if name not in expected)}))
 
 
-def write_schemas(folder: Path) -> tuple[str, ...]:
-    """Write every schema file that differs into ``folder`` and return their names."""
+def write_schemas(folder: Path, expected: Mapping[str, str]) -> tuple[str, ...]:
+    """Write every expected file that differs into ``folder`` and return their names."""
     from kata_bundle.core.fsops import write_atomic
 
-    folder.mkdir(parents=True, exist_ok=True)
-    changed = [name for name in SCHEMAS if file_name(name) in drift(folder)]
+    changed = [name for name in drift(folder, expected) if name in expected]
     for name in changed:
-        write_atomic(folder / file_name(name), render_schema(name).encode())
-    return tuple(file_name(name) for name in changed)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / name, expected[name].encode())
+    return tuple(changed)

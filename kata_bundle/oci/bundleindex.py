@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from kata_bundle.core.digest import Digest
     from kata_bundle.core.fields import JsonValue
 
-__all__ = ["FORMAT_VERSION", "PREFIX", "BundleIndex", "BundleLayer"]
+__all__ = ["FORMAT_VERSION", "ORIGIN", "PREFIX", "BundleIndex", "BundleLayer"]
 
 FORMAT_VERSION: Final = 1
 PREFIX: Final = "opt/kata"
 """Where in a layer the payload lies, unless an index says otherwise."""
 
-_ORIGIN = re.compile(r"[a-z0-9][a-z0-9+._-]{0,63}")
+ORIGIN: Final = re.compile(r"[a-z0-9][a-z0-9+._-]{0,63}")
+"""What an origin may be called."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +79,7 @@ class BundleLayer:
             packed_size_bytes=fields.integer("packed_size_bytes"),
             diff_id=fields.digest("diff_id"),
             unpacked_size_bytes=fields.integer("unpacked_size_bytes"),
-            origin=fields.text("origin", _ORIGIN),
+            origin=fields.text("origin", ORIGIN),
             hermetic=fields.boolean("hermetic"),
             version=fields.optional_text("version"),
             rule_key=fields.optional_digest("rule_key"),

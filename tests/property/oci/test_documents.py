@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 
+import jsonschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +15,7 @@ from kata_bundle.core.arch import Arch
 from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.oci import BundleIndex, BundleLayer, Descriptor, Platform
+from kata_bundle.oci.bundleschema import bundle_index_schema
 from kata_bundle.oci.documents import Index, Manifest
 from kata_bundle.oci.image import ImageConfig, bundle_image, check_image
 from tests.support.strategies import json_values, mutated
@@ -129,3 +132,28 @@ def test_any_bytes_are_read_or_refused_as_damaged(data):
             pass
         else:
             raise AssertionError(data)
+
+
+SCHEMA = jsonschema.Draft202012Validator(bundle_index_schema())
+BEYOND_SCHEMAS = re.compile(
+    r"has no layer|is not in the bundle|prefix: |layer under|plain JSON data|from 0, found \d+\.0|matching .*found '.*\\n'"
+)
+"""What the reader refuses and a schema cannot, or in Python's regular expressions does not."""
+
+
+@given(indexes())
+@settings(max_examples=30, deadline=None)
+def test_every_bundle_index_is_valid_by_its_schema(index):
+    jsonschema.Draft202012Validator.check_schema(bundle_index_schema())
+    SCHEMA.validate(index.to_dict())
+
+
+@given(indexes().flatmap(lambda index: mutated(index.to_dict())))
+@settings(deadline=None)
+def test_the_schema_and_the_reader_agree_on_what_is_a_bundle_index(document):
+    refused = ""
+    try:
+        BundleIndex.from_dict(document)
+    except IntegrityError as error:
+        refused = str(error)
+    assert SCHEMA.is_valid(document) == (not refused) or BEYOND_SCHEMAS.search(refused), refused
