@@ -38,7 +38,8 @@ def write_catalog(folder: Path, shims: int) -> None:
     with (folder / "components.toml").open("a", encoding="utf-8") as file:
         file.write(
             f'\n[groups.bulk]\nkind = "shipped"\njob = "build-asset"\narches = {ARCHES}\nlicence = "MIT"\nmethod = "source"\n'
-            f'scripts = ["src/libs"]\ncache_key = ["VERSION"]\nrelease = {{ go = {ARCHES} }}\n'
+            'scripts = ["tools/packaging/static-build/busybox"]\nversion_keys = ["externals.busybox.version"]\n'
+            f'cache_key = ["externals.busybox.version"]\nrelease = {{ go = {ARCHES} }}\n'
             '\n[components.bulk-vmm]\ngroups = ["bulk"]\noutputs = ["bin/bulk-vmm"]\npaths = ["bin/bulk-vmm"]\n'
         )
         for name in (part for each in parts.values() for part in each):
