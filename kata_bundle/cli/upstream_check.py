@@ -77,6 +77,9 @@ def _with_choice(function: Callable[..., Any]) -> Callable[..., Any]:
             raise click.UsageError(message)
         if folder is None:
             return function(*arguments, upstream=None, **others)
+        if "" in (folder, repository):
+            message = "an empty path names no tree"
+            raise click.UsageError(message)
         path = None if folder == _WITHOUT_PATH else folder
         if path is not None and repository is not None:
             message = "give --upstream a path, or --git a repository, not both"

@@ -223,6 +223,8 @@ class LocalBuild:
     """Other lists of components in the script: its help, its defaults."""
     cached: Mapping[str, Item]
     """Component to the name under which its result is looked for in the cache, where the script writes that name out."""
+    undefined: tuple[Item, ...] = ()
+    """Functions that install something and are called in the script, but nowhere defined."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -43,6 +43,7 @@ class Makefile:
     stops: list[tuple[Place, str]] = field(default_factory=list)
     """Errors with which make would have stopped. Reading goes on behind them."""
     _locals: list[dict[str, str]] = field(default_factory=list)
+    _expanding: set[str] = field(default_factory=set)
     _depth: int = 0
     _steps: int = 0
     _includes: int = 0
@@ -170,7 +171,15 @@ class Makefile:
         variable = self.variables.get(name)
         if variable is None:
             return ""
-        return self.expand(variable.text) if variable.deferred else variable.text
+        if not variable.deferred:
+            return variable.text
+        if name in self._expanding:  # an error in make as well
+            return unknown(f"{name}, which refers to itself")
+        self._expanding.add(name)
+        try:
+            return self.expand(variable.text)
+        finally:
+            self._expanding.discard(name)
 
     # ---- statements ---------------------------------------------------------------------------------------------------------
 

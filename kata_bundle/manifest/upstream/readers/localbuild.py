@@ -36,6 +36,8 @@ _NAMES_ITSELF: Final = (
     re.compile(rf"install_qemu_helper{_NEXT}\"[^\"]*\"{_NEXT}\"[^\"]*\"{_NEXT}\"([^\"]+)\""),
     re.compile(rf"install_cached_(?:kernel_)?tarball_component{_NEXT}\"([^\"]+)\""),
 )
+_CALLED: Final = re.compile(r"(?:^|[;&|)]|\bthen\b|\bdo\b|\belse\b)[ \t]*(install_[a-z0-9_]+)(?![\w-]|[ \t]*\(\))", re.MULTILINE)
+_DEFINED: Final = re.compile(r"^[ \t]*(?:function[ \t]+)?(install_[a-z0-9_]+)[ \t]*\(\)", re.MULTILINE)
 _SUFFIX: Final = re.compile(r"^\s*(?:export\s+|local\s+)?qemu_suffix=\"([a-z0-9-]+)\"", re.MULTILINE)
 _NO_COMPONENTS: Final = frozenset({"all", "dummy"})
 """Arms that stand for no component."""
@@ -82,6 +84,7 @@ def read_local_build(reading: Reading) -> LocalBuild | None:
         handlers=handlers,
         mentioned=mentioned,
         cached=cached,
+        undefined=_undefined(reading),
     )
 
 
@@ -171,3 +174,15 @@ def _cached(text: Text, start: int, end: int) -> dict[str, Item]:
                 found[arm.group(1)] = Item(name, text.span(match.start(1), match.end(1)))
             break
     return found
+
+
+def _undefined(reading: Reading) -> tuple[Item, ...]:
+    text = reading.text(_SCRIPT)
+    if text is None:
+        return ()
+    # What the script takes in may define functions as well.
+    texts = [text, *(t for n in reading.matching("tools/packaging/scripts/*.sh") if (t := reading.text(n)) is not None)]
+    defined = {match.group(1) for t in texts for match in _DEFINED.finditer(t.text)}
+    code = re.sub(r"(?m)^[ \t]*#[^\n]*", lambda match: " " * len(match.group()), text.text)
+    calls = [text.item(match) for match in _CALLED.finditer(code)]
+    return tuple(item for item in calls if item.name not in defined)

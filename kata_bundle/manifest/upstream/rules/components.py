@@ -26,6 +26,7 @@ __all__ = [
     "local_builds",
     "make_targets",
     "mentioned_components",
+    "missing_functions",
     "release_lists",
     "released_for_nothing",
     "unknown_assets",
@@ -220,6 +221,20 @@ def make_targets(tree: UpstreamTree) -> Iterator[Problem]:
         if not any(_matches(pattern, item.name) for pattern in patterns):
             message = f'"{item.name}" is needed, but there is no such target'
             yield Problem(span=item.span, message=message, hint=did_you_mean(item.name, targets))
+
+
+@tree_rule("KB665", "a function of the build script that is not there")
+def missing_functions(tree: UpstreamTree) -> Iterator[Problem]:
+    """The build script calls a function install_… that neither it nor a script that it takes in defines. The build stops there.
+
+    Repair: define the function, or correct its name.
+
+    False alarm: a function defined in a script that is not in tools/packaging/scripts.
+    """
+    if tree.local_build is None:
+        return
+    for item in tree.local_build.undefined:
+        yield Problem(span=item.span, message=f'the build script calls "{item.name}", which is nowhere defined')
 
 
 def _matches(pattern: str, name: str) -> bool:
