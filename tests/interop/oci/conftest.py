@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.functional.conftest import shared_store  # noqa: F401 - a fixture
 from tests.support.bundles import sample_bundle
 from tests.support.debian import running_server, unpacked_package
 
