@@ -23,8 +23,6 @@ SHIPPED = Path(__file__).parents[1] / "manifests"
 ARCHES = '["x86_64", "aarch64", "s390x", "ppc64le"]'
 SIZES = (125, 250, 500)
 COMPONENTS_EACH = 20
-ALLOWED = 1.5
-"""How much more than its share of the size a catalog may take: the machine is shared, and caches get smaller."""
 
 
 def write_catalog(folder: Path, shims: int) -> None:
@@ -104,7 +102,3 @@ def test_checking_and_planning_grow_with_the_catalog(benchmark, tmp_path, sizes)
         benchmark.extra_info[f"{size} shims"] = f"check {checking:.2f} s, plan {planning:.3f} s"
     benchmark.pedantic(lambda: None)
     print("".join(f"\n{size:>4} shims: check {c:6.2f} s, plan {p:6.3f} s" for size, (c, p) in took.items()))
-    if not benchmark.disabled:
-        small, large = sizes[0], sizes[-1]
-        for what in (0, 1):
-            assert took[large][what] <= took[small][what] * (large / small) * ALLOWED

@@ -48,7 +48,7 @@ def test_all_packages_are_pinned_and_all_pins_used():
 
 
 def test_neither_rules_nor_lock_name_a_host():
-    for path in shipped("buildrules").iterdir():
+    for path in shipped("buildrules").rglob("*.toml"):
         assert not re.search(r"://|\.(org|com|net|io)\b", path.read_text()), path
 
 
