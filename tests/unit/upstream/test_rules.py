@@ -173,6 +173,8 @@ BAD = [
     Case("KB637", [(GO, "DEFVCPUS := 1", "ifeq ($(ARCH),amd64)\nDEFVCPUS := 1\nendif")], (QEMU, "default_vcpus"), ("aarch64", "DEFVCPUS")),
     Case("KB633", [(SNP, "[runtime]", 'vfio_mode = "guest-kernel"\n[runtime]'), (SNP, 'vfio_mode = "guest-kernel"\n[runtime]', '[runtime]\nvfio_mode = "guest-kernel"')], (TDX, "[runtime]"), ("not set", '"guest-kernel"')),
     Case("KB665", [(SCRIPT, "install_ovmf() {", "install_omvf() {")], (SCRIPT, "install_ovmf"), ('"install_ovmf"',)),
+    Case("KB646", [(ARM64, "KATA_ASSET: shim-v2-go", "KATA_ASSET: shmi-v2-go")], (ARM64, "KATA_ASSET: shmi-v2-go"), ('"shmi-v2-go"',)),
+    Case("KB642", [(ARM64, "KATA_ASSET: shim-v2-go", "KATA_ASSET: ${{ inputs.shim }}")], (MAP, "aarch64"), ('"shim-v2-go"',)),
     Case("KB661", [(PROFILE, "  qemu-tdx:", "  qemu-tdxx:")], (PROFILE, "qemu-tdxx:"), ('"qemu-tdxx"',)),
     Case("KB662", [(PROFILE, "      - amd64\n", "      - amd64\n      - arm64\n")], (PROFILE, "- amd64"), ("amd64, arm64 here",)),
     Case("KB662", [(PROFILE, "forceGuestPull: false", "forceGuestPull: true")], (PROFILE, "forceGuestPull: true"), ("containerd.forceGuestPull",)),

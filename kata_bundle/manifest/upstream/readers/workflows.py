@@ -34,6 +34,7 @@ _MAKES: Final = re.compile(
     r"\bmake\b[^\n]*(?:KATA_ASSET|matrix\.asset)[^\n]*-tarball|kata-deploy-binaries-in-docker\.sh[^\n]*--build=[^\n]*KATA_ASSET"
 )
 _MAKES_NAMED: Final = re.compile(r"\bmake\b(?:[ \t]+[A-Z_]+=\S*)*[ \t]+([a-z0-9][a-z0-9-]*)-tarball\b")
+_LITERAL: Final = re.compile(r"[a-z0-9][a-z0-9-]*")
 _KEYS: Final = ("asset", "vmm")
 _STAND_IN: Final = "fake-"
 """Prefix of a matrix value that builds a stand-in of a component for those who may not see its secrets."""
@@ -98,6 +99,9 @@ def _matrices(reading: Reading, text: Text, arch_name: str | None, *, strict: bo
 
 
 def _of_job(reading: Reading, document: Document, job: str, table: dict[str, object], arch: Arch | None) -> Iterator[Matrix]:
+    written_out = tuple(_written_out(document, job, table))
+    if arch is not None and written_out:
+        yield Matrix(path=document.path, job=job, key="asset", arch=arch, items=written_out, builds=True)
     strategy = table.get("strategy")
     matrix = strategy.get("matrix") if isinstance(strategy, dict) else None
     if matrix is None:
@@ -133,6 +137,22 @@ def _makes(table: dict[str, object]) -> bool:
     steps = table.get("steps")
     runs = [step.get("run") for step in steps if isinstance(step, dict)] if isinstance(steps, list) else []
     return any(isinstance(run, str) and _MAKES.search(run) for run in runs)
+
+
+def _written_out(document: Document, job: str, table: dict[str, object]) -> Iterator[Item]:
+    """Yield the components whose name a step that makes one has in its environment, or the job in its own."""
+    steps = table.get("steps")
+    for i, step in enumerate(steps if isinstance(steps, list) else []):
+        if not isinstance(step, dict) or not isinstance(step.get("run"), str) or not _MAKES.search(step["run"]):
+            continue
+        places: tuple[tuple[object, KeyPath], ...] = ((step, ("jobs", job, "steps", i)), (table, ("jobs", job)))
+        for holder, where in places:
+            environment = holder.get("env") if isinstance(holder, dict) else None
+            name = environment.get("KATA_ASSET") if isinstance(environment, dict) else None
+            if isinstance(name, str):
+                if _LITERAL.fullmatch(name):
+                    yield Item(name, document.span((*where, "env", "KATA_ASSET")))
+                break
 
 
 def _values(document: Document, where: KeyPath, value: object, key: str) -> Iterator[Item]:
