@@ -123,7 +123,7 @@ class Node(RuleBasedStateMachine):
 
 
 Node.TestCase.settings = settings(
-    max_examples=int(os.environ.get("KATA_BUNDLE_EXAMPLES", "8")),
+    max_examples=int(os.environ.get("KATA_BUNDLE_EXAMPLES", "5")),
     stateful_step_count=12,
     deadline=None,
     suppress_health_check=list(HealthCheck),
