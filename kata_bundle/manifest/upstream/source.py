@@ -60,7 +60,8 @@ class MemoryFiles:
 
     def read(self, name: str) -> bytes | None:
         """Return the content of ``name``."""
-        return self.content.get(name)
+        data = self.content.get(name)
+        return None if data is None or len(data) > MAX_BYTES else data
 
 
 class DirectoryFiles:

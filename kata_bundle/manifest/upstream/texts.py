@@ -88,21 +88,25 @@ class Reading:
     def text(self, name: str) -> Text | None:
         """Return the text of a file, ``None`` when there is none; bytes that are not UTF-8 are replaced."""
         if name not in self._texts:
-            data = self.files.read(name)
+            data = self._content(name)
             text = None if data is None else Text(name, data.decode("utf-8", "replace"))
             if text is not None:
                 self.report.add_source(name, text.text)
-            elif name in self.files.names:
-                self.not_understood(Span(path=name), "the content is absent or too long", code=codes.ABSENT)
             self._texts[name] = text
         return self._texts[name]
 
     def document(self, name: str) -> Document | None:
         """Return a JSON or YAML document; what is wrong with it is reported."""
         if name not in self._documents:
-            data = self.files.read(name)
+            data = self._content(name)
             self._documents[name] = None if data is None else parse_document(data, name, self.report)
         return self._documents[name]
+
+    def _content(self, name: str) -> bytes | None:
+        data = self.files.read(name)
+        if data is None and name in self.files.names:
+            self.not_understood(Span(path=name), "the content is absent or too long", code=codes.ABSENT)
+        return data
 
     def not_understood(self, span: Span, message: str, *, hint: str | None = None, code: str = codes.SHAPE) -> None:
         """Report that something of the tree could not be read, so that what depends on it was not checked."""

@@ -125,7 +125,6 @@ def unprovided_paths(tree: UpstreamTree) -> Iterator[Problem]:
             message = (
                 f'"{shim}" on {arches} needs "{other}": its "{setting}" is {PREFIX}/{path}, which no listed component brings'
             )
-            hint = f"{template.path}:{place.line} names the path"
         yield Problem(span=span, message=message, hint=hint, related=(place,))
 
 
