@@ -173,6 +173,9 @@ BAD = [
     Case("KB665", [(SCRIPT, "install_ovmf() {", "install_omvf() {")], (SCRIPT, "install_ovmf"), ('"install_ovmf"',)),
     Case("KB646", [(ARM64, "KATA_ASSET: shim-v2-go", "KATA_ASSET: shmi-v2-go")], (ARM64, "KATA_ASSET: shmi-v2-go"), ('"shmi-v2-go"',)),
     Case("KB642", [(ARM64, "KATA_ASSET: shim-v2-go", "KATA_ASSET: ${{ inputs.shim }}")], (MAP, "aarch64"), ('"shim-v2-go"',)),
+    Case("KB612", [(VALUES, "  clh:\n    enabled: ~\n    supportedArches:\n      - amd64\n", "  clh:\n    enabled: ~\n    supportedArches:\n")], (MAP, '"x86_64": ["shim-v2-go", "cloud-hypervisor"'), ('"clh"',)),
+    Case("KB631", [(GO, "CONFIGS += config/configuration-clh.toml", "CONFIGS += conf/configuration-clh.toml")], (GO, "conf/configuration-clh.toml"), ("conf/configuration-clh.toml",)),
+    Case("KB673", [("versions.yaml", "externals:\n", "externals:\n  image:\n    architecture:\n      x86_64:\n        nvidia-gpu:\n          name: ubuntu\n      aarch64:\n        nvidia-gup:\n          name: ubuntu\n")], ("versions.yaml", "nvidia-gup:"), ('"nvidia-gup"', "aarch64")),
     Case("KB661", [(PROFILE, "  qemu-tdx:", "  qemu-tdxx:")], (PROFILE, "qemu-tdxx:"), ('"qemu-tdxx"',)),
     Case("KB662", [(PROFILE, "      - amd64\n", "      - amd64\n      - arm64\n")], (PROFILE, "- amd64"), ("amd64, arm64 here",)),
     Case("KB662", [(PROFILE, "forceGuestPull: false", "forceGuestPull: true")], (PROFILE, "forceGuestPull: true"), ("containerd.forceGuestPull",)),
@@ -235,6 +238,8 @@ FALSE_ALARMS = [
     Case("KB663", [(PROFILE, "snapshotter: nydus", "snapshotter: erofs")]),
     # A file that nobody brings may be the host's.
     Case("KB659", [(GO, "FIRMWAREPATH :=\n", "FIRMWAREPATH := /usr/share/OVMF/OVMF_CODE.fd\n")]),
+    # A variant for one architecture.
+    Case("KB673", [("versions.yaml", "externals:\n", "externals:\n  image:\n    architecture:\n      x86_64:\n        nvidia-gpu:\n          name: ubuntu\n        nvidia-gpu-confidential:\n          name: ubuntu\n      aarch64:\n        nvidia-gpu:\n          name: ubuntu\n")]),
     # Two cells that share a component.
     Case("KB603", []),
     Case("KB644", []),

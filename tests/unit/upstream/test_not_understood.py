@@ -65,6 +65,7 @@ def test_a_file_that_moved_is_read_where_it_is(today: UpstreamFiles, name: str, 
     [
         ("shim-components.json", '"shims": {', '"runtimes": {', "shims"),
         ("shim-components.json", '"x86_64": ["shim-v2-go", "cloud-hypervisor", "virtiofsd", "kernel", "rootfs-image"]', '"x86_64": "all"', "list of component names"),
+        ("kata-deploy/values.yaml", "defaultShim:\n", "deafultShim:\n", "defaultShim"),
         ("kata-deploy/values.yaml", "shims:\n", "runtimes:\n", "shims"),
         ("kata-deploy/values.yaml", "    enabled: ~\n", "    enabled: perhaps\n", "true, false or nothing"),
         ("kata-deploy/values.yaml", "    supportedArches:\n      - amd64\n", "    supportedArches: all\n", "list of architectures"),

@@ -41,6 +41,8 @@ def read_chart(reading: Reading) -> tuple[Chart | None, list[Listing]]:
     shims = document.data.get("shims")
     if isinstance(shims, dict):
         chart = _chart(reading, document)
+        if not isinstance(document.data.get("defaultShim"), dict):
+            reading.not_understood(document.span(()), 'expected a table "defaultShim" beside "shims"')
         items = tuple(Item(shim.name, shim.span) for shim in chart.shims.values())
         lists.append(Listing(what="the chart's values", span=document.span(("shims",), of_key=True), items=items))
         return chart, lists

@@ -161,7 +161,8 @@ def _generated(reading: Reading, text: Text, makefile: Makefile, arch: Arch) -> 
         reading.not_understood(text.line_span(1), f"CONFIGS names no configuration on {arch}{reason}", code=codes.MAKE)
     found = {}
     for word in value.split():
-        name = word.rsplit("/", 1)[-1]
+        # Anything but config/NAME is not what templates make: such a word is kept whole, and matches none.
+        name = word.removeprefix("config/")
         match = re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text.text)
         span = text.line_span(1) if match is None else text.span(match.start(), match.end())
         found[name] = Item(name, span)

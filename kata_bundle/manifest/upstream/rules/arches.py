@@ -75,11 +75,12 @@ def cell_without_chart(tree: UpstreamTree) -> Iterator[Problem]:
     """
     if tree.cells is None or tree.chart is None:
         return
+    usual = any(shim.arches for shim in tree.chart.shims.values())
     for cell in tree.cells.values():
         shim = tree.chart.shims.get(cell.shim)
-        if shim is None or shim.arches is None:
+        if shim is None or not usual:
             continue
-        offered = {arch_of(item.name) for item in shim.arches}
+        offered = {arch_of(item.name) for item in shim.arches or ()}
         arch = arch_of(cell.arch)
         if arch is not None and arch not in offered:
             message = f'the component map has "{cell.shim}" on {cell.arch}, which the chart\'s values do not offer'

@@ -10,9 +10,10 @@ from kata_bundle.manifest.upstream.rules.registry import Problem, tree_rule
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from kata_bundle.core.diagnostics import Span
     from kata_bundle.manifest.upstream.facts import UpstreamTree
 
-__all__ = ["missing_versions", "unread_versions"]
+__all__ = ["missing_versions", "misspelt_keys", "unread_versions"]
 
 
 def _matches(pattern: tuple[str, ...], key: tuple[str, ...]) -> bool:
@@ -68,6 +69,31 @@ def unread_versions(tree: UpstreamTree) -> Iterator[Problem]:
         if not _is_read(group, patterns):
             reported.add(group)
             yield Problem(span=span, message=f'nothing reads "{".".join(group)}" or anything in it')
+
+
+@tree_rule("KB673", "a key that is spelt as on no other architecture", severity=Severity.WARNING)
+def misspelt_keys(tree: UpstreamTree) -> Iterator[Problem]:
+    """Below "architecture", one architecture has a key that no other one has, and lacks one that looks like it.
+
+    Scripts put the key together from the architecture and what they build, and find nothing under the other name.
+
+    Repair: spell the key as the other architectures do.
+
+    False alarm: a variant for one architecture whose name is much like another's that is not for it.
+    """
+    if tree.versions is None:
+        return
+    below: dict[tuple[str, ...], dict[str, dict[str, Span]]] = {}
+    for path, span in {**tree.versions.groups, **tree.versions.values}.items():
+        if len(path) > 2 and path[-3] == "architecture":
+            below.setdefault(path[:-2], {}).setdefault(path[-2], {})[path[-1]] = span
+    for arches in below.values():
+        for arch, keys in arches.items():
+            others = {key for other, names in arches.items() if other != arch for key in names}
+            for key, span in keys.items():
+                hint = None if key in others else did_you_mean(key, sorted(others - keys.keys()))
+                if hint is not None:
+                    yield Problem(span=span, message=f'no other architecture has "{key}", as {arch} has here', hint=hint)
 
 
 _ANNOTATIONS = frozenset({"meta"})
