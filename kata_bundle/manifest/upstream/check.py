@@ -41,14 +41,15 @@ def check_tree(files: Files) -> Checked:
 def new_findings(now: Checked, before: Checked) -> Report:
     """Return the findings of ``now`` that ``before`` did not have.
 
-    Lines move, so a finding is the same when code, message and file are; a file that moved is looked for by its name. The same
-    thing said twice in a file counts twice.
+    Lines move, so a finding is the same when code, message and file are; a file that moved is looked for by its name. What
+    stands behind a semicolon says why, and may change without the finding being another. The same thing said twice in a file
+    counts twice.
     """
     moved = {name.rsplit("/", 1)[-1] for name in before.names - now.names}
 
     def identity(finding: Finding) -> tuple[str, str, str]:
         name = finding.span.path.rsplit("/", 1)[-1]
-        return finding.code, finding.message, name if name in moved else finding.span.path
+        return finding.code, finding.message.partition("; ")[0], name if name in moved else finding.span.path
 
     old = Counter(identity(finding) for finding in before.report)
     report = Report()

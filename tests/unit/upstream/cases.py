@@ -150,7 +150,7 @@ BAD = [
     Case("KB654", [(OVERHEADS, '"qemu" (dict "memory" "320Mi"', '"qemu" (dict "memory" "160Mi"')], (OVERHEADS, '"160Mi"'), ('"qemu-runtime-rs" 320Mi',)),
     Case("KB655", [(ARM64, "          - kernel-debug\n", "")], (INSTALL, '"kernel-debug"'), ("aarch64",)),
     Case("KB656", [(MAP, '"rootfs-image-confidential", "ovmf-sev"', '"rootfs-image-confidential", "rootfs-confidential-image", "ovmf-sev"')], (MAP, '"rootfs-confidential-image"'), ("kata-containers-confidential.img", "is brought by")),
-    Case("KB657", [(QEMU, "default_vcpus", "default_vcpu")], (QEMU, "default_vcpu "), ("[hypervisor.qemu]", '"qemu" has')),
+    Case("KB657", [(QEMU, "default_vcpus", "default_vcpu")], (QEMU, "default_vcpu "), ("[hypervisor.qemu]", 'of "qemu"')),
     Case("KB657", [(QEMU, "[agent.@PROJECT_TYPE@]", "[agents.@PROJECT_TYPE@]")], (QEMU, "[agents"), ("the table [agents]",)),
     Case("KB657", [(QEMU, "enable_debug = false", "static_sandbox_resource_mgmt = false")], (QEMU, "static_sandbox_resource_mgmt = false"), ("[agent.kata]",)),
     Case("KB657", [(QEMU_RS, "[runtime]", 'firmware = ""\n[runtime]')], (QEMU_RS, "firmware"), ("rust runtime",)),

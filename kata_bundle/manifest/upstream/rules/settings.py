@@ -10,7 +10,7 @@ from kata_bundle.core.diagnostics import Severity, did_you_mean
 from kata_bundle.manifest.upstream.places import line_span, setting_span
 from kata_bundle.manifest.upstream.rules.configurations import used_configurations
 from kata_bundle.manifest.upstream.rules.registry import Problem, tree_rule
-from kata_bundle.manifest.upstream.rules.words import joined, quoted
+from kata_bundle.manifest.upstream.rules.words import joined
 from kata_bundle.manifest.upstream.schema import table_name
 
 if TYPE_CHECKING:
@@ -90,26 +90,21 @@ def unknown_settings(tree: UpstreamTree) -> Iterator[Problem]:
     False alarm: a setting that a plugin reads by itself; none is known.
     """
     for family, build in tree.runtimes.items():
-        found: dict[tuple[tuple[str, ...], str], dict[str, Span]] = {}
-        kept: dict[tuple[tuple[str, ...], str], SettingAt] = {}
+        seen: set[tuple[str, tuple[str, ...], str]] = set()
         for configuration in build.configurations.values():
             template = configuration.template
             for setting in _settings(build, configuration):
-                if setting.field is None:
-                    # The same mistake in tables of several hypervisors is one.
-                    at = (setting.table[:1] + setting.table[2:], setting.key)
-                    table = ".".join((*setting.table, setting.key) if _is_table(setting) else setting.table)
-                    span = setting_span(template, table, setting.key)
-                    found.setdefault(at, {}).setdefault(template.shim, span)
-                    kept[at] = setting
-        for at, places in found.items():
-            first, *others = sorted(places.values())
-            setting, verb = kept[at], "have" if others else "has"
-            what = f'"{setting.key}" in {table_name(setting.table)}'
-            if _is_table(setting):
-                what = f"the table {table_name((*setting.table, setting.key))}"
-            message = f"the {family} runtime does not know {what}, which {quoted(places)} {verb}"
-            yield Problem(span=first, message=message, hint=_hint(build, setting), related=tuple(others))
+                at = (template.path, setting.table, setting.key)
+                if setting.field is not None or at in seen:
+                    continue
+                seen.add(at)
+                table, what = setting.table, f'"{setting.key}" in {table_name(setting.table)}'
+                if _is_table(setting):
+                    table = (*setting.table, setting.key)
+                    what = f"the table {table_name(table)}"
+                message = f'the {family} runtime does not know {what} of "{template.shim}"'
+                span = setting_span(template, ".".join(table), setting.key)
+                yield Problem(span=span, message=message, hint=_hint(build, setting))
 
 
 def _is_table(setting: SettingAt) -> bool:

@@ -159,7 +159,7 @@ def guests_without_init_data(tree: UpstreamTree) -> Iterator[Problem]:
         for shim, configuration in confidential.items():
             if shim not in allowing:
                 table = f"hypervisor.{configuration.hypervisors[0]}"
-                message = f'"{shim}" does not allow the annotation "{_INIT_DATA}", as {quoted(allowing)} do'
+                message = f'"{shim}" does not allow the annotation "{_INIT_DATA}"; {quoted(allowing)} do'
                 yield Problem(span=setting_span(configuration.template, table, "enable_annotations"), message=message)
 
 
