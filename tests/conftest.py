@@ -1,7 +1,8 @@
 """Settings for all tests.
 
-Property tests draw the same examples in every run, so that a pipeline is red for what changed and not by chance. New examples are
-looked for on demand: ``./dev test --hypothesis-profile=explore tests/property``.
+Property tests draw the same few examples in every run, so that a pipeline is quick, and red for what changed and not by chance.
+Many new examples are looked for on demand: ``./dev test --hypothesis-profile=explore tests/property``. A test states a number of
+its own only where its examples are dear.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
-    "pipeline", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+    "pipeline", max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
 settings.register_profile("explore", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("pipeline")

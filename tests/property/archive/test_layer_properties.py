@@ -24,7 +24,7 @@ from tests.fixtures import rawtar
 from tests.fixtures.hostile import Sentinel
 from tests.property.archive.strategies import trees
 
-RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+RELAXED = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def pack(tree: Tree, contents: Mapping[Digest, bytes], *, level: int = 1, threads: int = 1) -> tuple[bytes, PackedLayer]:

@@ -79,7 +79,7 @@ def copies():
         yield target
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(edits())
 def test_any_edit_of_a_document_gives_a_catalog_or_errors(copies, edit):
     file, text = edit
@@ -91,7 +91,7 @@ def test_any_edit_of_a_document_gives_a_catalog_or_errors(copies, edit):
         (copies / file).write_bytes(original)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.dictionaries(st.sampled_from(FILES), st.binary(max_size=40), min_size=1))
 def test_any_bytes_in_any_documents_give_errors(copies, contents):
     originals = {file: (copies / file).read_bytes() for file in contents}

@@ -7,7 +7,7 @@ import json
 import re
 
 import jsonschema
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kata_bundle.core import canonical
@@ -62,7 +62,6 @@ def indexes(draw):
     )
 
 
-@settings(max_examples=50, deadline=None)
 @given(indexes())
 def test_a_bundle_index_survives_canonical_json(index):
     document = canonical.dumps(index.to_dict())
@@ -71,7 +70,6 @@ def test_a_bundle_index_survives_canonical_json(index):
     assert canonical.dumps(found.to_dict()) == document
 
 
-@settings(max_examples=50, deadline=None)
 @given(indexes(), st.integers(0, 1 << 33))
 def test_an_image_survives_its_bytes_and_agrees_with_itself(index, created):
     image = bundle_image(index, created)
@@ -112,7 +110,6 @@ def test_any_json_is_read_or_refused_as_damaged(value):
             reader(value)
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.data(), indexes())
 def test_a_changed_bundle_index_is_read_or_refused_as_damaged(data, index):
     document = data.draw(mutated(json.loads(json.dumps(index.to_dict()))))
@@ -142,14 +139,12 @@ BEYOND_SCHEMAS = re.compile(
 
 
 @given(indexes())
-@settings(max_examples=30, deadline=None)
 def test_every_bundle_index_is_valid_by_its_schema(index):
     jsonschema.Draft202012Validator.check_schema(bundle_index_schema())
     SCHEMA.validate(index.to_dict())
 
 
 @given(indexes().flatmap(lambda index: mutated(index.to_dict())))
-@settings(deadline=None)
 def test_the_schema_and_the_reader_agree_on_what_is_a_bundle_index(document):
     refused = ""
     try:

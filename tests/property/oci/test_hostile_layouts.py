@@ -68,7 +68,7 @@ def damage(data, directory):
             path.write_bytes(b"")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_damaged_files_never_cause_a_traceback_nor_pass_unnoticed(original, tmp_path, data):
     copy = tmp_path / "copy"
@@ -87,7 +87,7 @@ def test_damaged_files_never_cause_a_traceback_nor_pass_unnoticed(original, tmp_
     assert verify_layout(copy) == []
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_documents_rewritten_with_right_digests_are_opened_or_refused(original, tmp_path, data):
     """A forger who keeps all digests right: one document is changed, and every document above it is made to fit."""

@@ -101,7 +101,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.store.get_result(key) == (result if complete else None)
 
 
-StoreMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+StoreMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=15)
 TestStoreAgainstModel = StoreMachine.TestCase
 
 
@@ -123,7 +123,6 @@ entries = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(entries)
 def test_a_folder_on_disk_becomes_the_tree_it_was_made_from(wanted):
     with tempfile.TemporaryDirectory() as temporary:
