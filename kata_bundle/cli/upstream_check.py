@@ -34,11 +34,18 @@ class UpstreamChoice:
     repository: str | None
     revision: str
     since: str | None
+    ask_make: bool
 
 
 def upstream_options(function: Any) -> Any:
     """Add the options that choose an upstream tree; the command gets ``upstream``, ``None`` without ``--upstream``."""
     for decorate in (
+        click.option(
+            "--eval-make",
+            "ask_make",
+            is_flag=True,
+            help="With --upstream: ask make itself for values, in a sandbox without network (needs bwrap).",
+        ),
         click.option(
             "--since",
             metavar="REV",
@@ -70,10 +77,16 @@ def _with_choice(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def command(
-        *arguments: Any, folder: str | None, repository: str | None, rev: str | None, since: str | None, **others: Any
+        *arguments: Any,
+        folder: str | None,
+        repository: str | None,
+        rev: str | None,
+        since: str | None,
+        ask_make: bool,
+        **others: Any,
     ) -> Any:
-        if folder is None and (repository is not None or rev is not None or since is not None):
-            message = "--git, --rev and --since say which upstream tree to check: give --upstream too"
+        if folder is None and (repository is not None or rev is not None or since is not None or ask_make):
+            message = "--git, --rev, --since and --eval-make are about an upstream tree: give --upstream too"
             raise click.UsageError(message)
         if folder is None:
             return function(*arguments, upstream=None, **others)
@@ -90,7 +103,7 @@ def _with_choice(function: Callable[..., Any]) -> Callable[..., Any]:
         if rev is not None and repository is None:
             message = "--rev names a revision of the repository that --git names"
             raise click.UsageError(message)
-        choice = UpstreamChoice(folder=path, repository=repository, revision=rev or "HEAD", since=since)
+        choice = UpstreamChoice(folder=path, repository=repository, revision=rev or "HEAD", since=since, ask_make=ask_make)
         return function(*arguments, upstream=choice, **others)
 
     return command
@@ -109,10 +122,10 @@ def check_upstream(app: App, choice: UpstreamChoice, form: str) -> None:
     from kata_bundle.core.errors import FindingsError
     from kata_bundle.manifest.upstream.check import check_tree, new_findings, relocated
 
-    checked = check_tree(_files(choice))
+    checked = check_tree(_files(choice), ask_make=choice.ask_make)
     report = checked.report
     if choice.since is not None:
-        report = new_findings(checked, check_tree(_since(choice, choice.since)))
+        report = new_findings(checked, check_tree(_since(choice, choice.since), ask_make=choice.ask_make))
     report = relocated(report, _prefix(choice))
     _render(app, form, report, choice)
     news = f" that {choice.since} did not have" if choice.since is not None else ""

@@ -29,9 +29,12 @@ class Checked:
     names: frozenset[str]
 
 
-def check_tree(files: Files) -> Checked:
-    """Return the facts of a tree and all findings: those of reading it and those of the rules. Paths are relative to the tree."""
-    tree, report, reading = read_tree(files)
+def check_tree(files: Files, *, ask_make: bool = False) -> Checked:
+    """Return the facts of a tree and all findings: those of reading it and those of the rules. Paths are relative to the tree.
+
+    With ``ask_make``, make itself is started in a sandbox to say what variables are.
+    """
+    tree, report, reading = read_tree(files, ask_make=ask_make)
     run_tree_rules(tree, report)
     for path in {finding.span.path for finding in report}:
         reading.text(path)  # so that excerpts can be shown

@@ -70,6 +70,8 @@ class Reading:
 
     files: Files
     report: Report = field(default_factory=Report)
+    ask_make: bool = False
+    """Whether make itself is asked for the values of variables, in a sandbox."""
     _texts: dict[str, Text | None] = field(default_factory=dict)
     _documents: dict[str, Document | None] = field(default_factory=dict)
 

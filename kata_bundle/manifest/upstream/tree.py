@@ -34,12 +34,15 @@ _WANTED: Final = re.compile(
 )
 
 
-def read_tree(files: Files) -> tuple[UpstreamTree, Report, Reading]:
-    """Return the facts of a tree, what its readers found, and the reading itself (for places and texts)."""
+def read_tree(files: Files, *, ask_make: bool = False) -> tuple[UpstreamTree, Report, Reading]:
+    """Return the facts of a tree, what its readers found, and the reading itself (for places and texts).
+
+    With ``ask_make``, make itself is started in a sandbox to say what variables are.
+    """
     names = files.names
     wanted = (_WANTED.fullmatch, structs.is_wanted, workflows.is_wanted, versions.is_wanted)
     files.prefetch(name for name in names if any(test(name) for test in wanted))
-    reading = Reading(files)
+    reading = Reading(files, ask_make=ask_make)
     cells, map_list = read_component_map(reading)
     installer, installer_lists = read_installer(reading)
     chart, chart_lists = read_chart(reading)

@@ -159,6 +159,14 @@ def test_every_form_has_every_finding(checkout: Path) -> None:
     ]
 
 
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bwrap is not installed")
+def test_make_itself_is_asked_when_a_person_wishes_it(checkout: Path) -> None:
+    change(checkout, "src/runtime/Makefile", "KERNELDIR := ", "KERNELDIR := $(shell printf %s /opt/kata/share/kata-containers)# ")
+    plain, asked = (call_cli("check", "--upstream", checkout, "--json", *more) for more in ((), ("--eval-make",)))
+    assert "KB903" in {code for code, _, _ in findings(plain)}
+    assert [code for code, _, _ in findings(asked)] == ["KB625", "KB672"]
+
+
 def test_what_was_not_understood_is_counted(tmp_path: Path) -> None:
     shutil.copytree(FOLDER / "today", tmp_path / "tree")
     (tmp_path / "tree" / "versions.yaml").unlink()
@@ -183,6 +191,7 @@ def test_an_empty_folder_is_not_understood_rather_than_right(tmp_path: Path) -> 
         (["--git", "."], "give --upstream too"),
         (["--rev", "main"], "give --upstream too"),
         (["--since", "main"], "give --upstream too"),
+        (["--eval-make"], "give --upstream too"),
         (["--upstream", "tree", "--git", "tree"], "not both"),
         (["--upstream", "tree", "--rev", "main"], "--rev names a revision of the repository"),
         (["--upstream", "--git", "gone"], "does not exist"),

@@ -42,6 +42,8 @@ class Makefile:
     """What was not understood."""
     stops: list[tuple[Place, str]] = field(default_factory=list)
     """Errors with which make would have stopped. Reading goes on behind them."""
+    said: Mapping[str, str] = field(default_factory=dict)
+    """What make itself says of variables, where it was asked."""
     _locals: list[dict[str, str]] = field(default_factory=list)
     _expanding: set[str] = field(default_factory=set)
     _depth: int = 0
@@ -53,8 +55,11 @@ class Makefile:
     # ---- what readers ask ---------------------------------------------------------------------------------------------------
 
     def get(self, name: str) -> str:
-        """Return the value of a variable: empty when it has none, with unknown parts where it depends on what is not known."""
-        return self.expand(f"$({name})")
+        """Return the value of a variable: empty when it has none, with unknown parts where it depends on what is not known.
+
+        Where make itself was asked, its answer is returned.
+        """
+        return self.said[name] if name in self.said else self.expand(f"$({name})")
 
     def places(self, name: str) -> tuple[Place, ...]:
         """Return the lines that gave ``name`` its value, in order."""

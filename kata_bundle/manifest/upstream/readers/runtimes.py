@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["FOLDERS", "read_runtimes", "shell_double_quoted"]
 
 FOLDERS: Final = {RuntimeFamily.GO: "src/runtime", RuntimeFamily.RUST: "src/runtime-rs"}
+_LISTS: Final = ("GENERATED_VARS", "GENERATED_REPLACEMENTS")
+"""Variables that list the variables that are replaced."""
 _VARIABLE: Final = re.compile(r"@([A-Za-z_][A-Za-z0-9_]*)@")
 _SED_CALL: Final = re.compile(r"\bsed\s+-i\s+(?:-e\s+)?'([^']*)'\s+(\S+)")
 _OFFER: Final = re.compile(r"\s*#\s*[a-z_]+\s*=")
@@ -128,19 +130,60 @@ def _templates(reading: Reading, family: RuntimeFamily, folder: str) -> dict[str
 
 def _evaluate(reading: Reading, name: str, arch: Arch) -> Makefile | None:
     """Return the makefile as the shim's build script calls make."""
-    emulator = arch.emulator
-    return evaluate(
+    command_line = {"PREFIX": PREFIX, "QEMUCMD": arch.emulator}
+    environment = {"ARCH": arch.value} if "runtime-rs" in name else {}
+    makefile = evaluate(
         reading.files,
         name,
-        command_line={"PREFIX": PREFIX, "QEMUCMD": emulator},
-        environment={"ARCH": arch.value} if "runtime-rs" in name else {},
+        command_line=command_line,
+        environment=environment,
         outputs={"uname -m": arch.value, "go version": "", "go version 2>/dev/null": ""},
     )
+    if makefile is not None and reading.ask_make:
+        _ask(reading, makefile, name, arch, command_line=command_line, environment=environment)
+    return makefile
+
+
+def _ask(
+    reading: Reading,
+    makefile: Makefile,
+    name: str,
+    arch: Arch,
+    *,
+    command_line: Mapping[str, str],
+    environment: Mapping[str, str],
+) -> None:
+    """Have make itself say what the variables are; report where it says otherwise than we do."""
+    from kata_bundle.core.errors import BuildError
+    from kata_bundle.manifest.upstream.make.sandbox import ask_make
+
+    replaced = {v for list_ in _LISTS for v in makefile.get(list_).split()}
+    try:
+        said = ask_make(
+            reading.files,
+            name,
+            machine=arch.value,
+            command_line=command_line,
+            environment=environment,
+            variables={*replaced, *_LISTS, "CONFIGS"},
+        )
+    except BuildError as error:
+        if not makefile.stops:
+            reading.not_understood(Span(path=name), f"make itself says nothing on {arch}: {error}", code=codes.MAKE)
+        return
+    for variable, value in said.items():
+        mine = makefile.get(variable)
+        if is_known(mine) and mine.split() != value.split():
+            place = makefile.places(variable)
+            span = Span(path=place[-1].path, line=place[-1].line, column=1) if place else Span(path=name)
+            message = f'make itself says that {variable} is "{value}" on {arch}, not "{mine}"'
+            reading.not_understood(span, message, code=codes.MAKE)
+    makefile.said = said
 
 
 def _replaced(reading: Reading, text: Text, makefile: Makefile) -> set[str]:
     names: set[str] = set()
-    for variable in ("GENERATED_VARS", "GENERATED_REPLACEMENTS"):
+    for variable in _LISTS:
         value = makefile.get(variable)
         if not is_known(value):
             reading.not_understood(_place(text, makefile, variable), _because(variable, value), code=codes.MAKE)

@@ -107,7 +107,7 @@ _declare(
     "not understood: a value of a makefile",
     """
     A value that a configuration needs depends on something that is not computed here: the output of a program, or a function of
-    make without a model. What is made of it was not checked.
+    make without a model. What is made of it was not checked. With --eval-make: make itself said nothing, or something else.
 
     Repair: read the value by hand.
 
