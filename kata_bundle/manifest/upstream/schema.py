@@ -63,6 +63,8 @@ class SettingAt(NamedTuple):
     field: Field | None
     known: tuple[str, ...]
     """What the runtime knows in that table."""
+    refused: bool = False
+    """Whether the runtime refuses a configuration with a setting that it does not know there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +74,8 @@ class Schema:
     path: str
     """The file that declares the outermost table."""
     tables: Mapping[tuple[str, ...], Mapping[str, Field]]
+    strict: frozenset[tuple[str, ...]] = frozenset()
+    """Tables in which the runtime takes nothing that it does not know."""
 
     def settings(self, data: Mapping[str, object]) -> Iterator[SettingAt]:
         """Yield every setting of ``data``. A table that is not known is one setting that is not known."""
@@ -92,7 +96,7 @@ class Schema:
                     yield from self._settings(item, (*where, key), below)
             else:
                 known = tuple(fields) + tuple(path[-1] for path in self.tables if path[:-1] == shape and path)
-                yield SettingAt(where, key, value, fields.get(key), known)
+                yield SettingAt(where, key, value, fields.get(key), known, shape in self.strict)
 
     def _missing(
         self, data: Mapping[str, object], where: tuple[str, ...], shape: tuple[str, ...]

@@ -63,6 +63,14 @@ def is_wanted(name: str) -> bool:
     return _WANTED.fullmatch(name) is not None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Structure:
+    name: str
+    members: list[_Member]
+    strict: bool
+    """It takes no key that it has no member for."""
+
+
 def read_schemas(reading: Reading) -> dict[RuntimeFamily, Schema]:
     """Return the settings that each runtime knows, for those whose structures were found."""
     found = {}
@@ -76,40 +84,50 @@ def read_schemas(reading: Reading) -> dict[RuntimeFamily, Schema]:
             reading.not_understood(Span(path=where), message, code=codes.MISSING)
             continue
         structures: dict[str, list[_Member]] = {}
+        strict: set[str] = set()
         for text in texts:
-            for name, members in (_go if family is RuntimeFamily.GO else _rust)(text.text):
+            for structure in (_go if family is RuntimeFamily.GO else _rust)(text.text):
                 # A structure may be there twice, for builds with and without something: either one's settings are known.
-                structures.setdefault(name, []).extend(members)
+                structures.setdefault(structure.name, []).extend(structure.members)
+                strict |= {structure.name} if structure.strict else set()
         outermost = "tomlConfig" if family is RuntimeFamily.GO else "TomlConfig"
         if outermost not in structures:
             reading.not_understood(Span(path=where), f'expected a structure "{outermost}"')
             continue
         tables: dict[tuple[str, ...], dict[str, Field]] = {}
-        _lay_out(structures, outermost, (), tables)
-        found[family] = Schema(path=where, tables=tables)
+        names: dict[tuple[str, ...], str] = {}
+        _lay_out(structures, outermost, (), tables, names)
+        refusing = frozenset(table for table, name in names.items() if name in strict)
+        found[family] = Schema(path=where, tables=tables, strict=refusing)
     return found
 
 
 def _lay_out(
-    structures: Mapping[str, list[_Member]], name: str, where: tuple[str, ...], tables: dict[tuple[str, ...], dict[str, Field]]
+    structures: Mapping[str, list[_Member]],
+    name: str,
+    where: tuple[str, ...],
+    tables: dict[tuple[str, ...], dict[str, Field]],
+    names: dict[tuple[str, ...], str],
 ) -> None:
+    """Add the table of structure ``name`` at ``where`` and those below it, and which structure each is read into."""
     if len(where) > 8:  # a structure inside itself
         return
     fields = tables.setdefault(where, {})
+    names.setdefault(where, name)
     for member in structures[name]:
         kind = _scalar(member.type)
         inner = _element(member.type)
         if member.own_reader:
             kind = Kind.ANY
         elif member.merged and inner in structures:
-            _lay_out(structures, inner, where, tables)
+            _lay_out(structures, inner, where, tables, names)
             continue
         elif kind is Kind.ANY and inner in structures:
             below = (ANY_TABLE,) if re.match(r"(?:map\[|(?:std::collections::)?(?:Hash|BTree)Map<)", member.type) else ()
             for key in member.names:
                 if below:
                     tables.setdefault((*where, key), {})
-                _lay_out(structures, inner, (*where, key, *below), tables)
+                _lay_out(structures, inner, (*where, key, *below), tables, names)
             continue
         for key in member.names:
             # Where two builds differ, the value may be what either wants.
@@ -140,24 +158,22 @@ def _element(kind: str) -> str:
 # ---- Go -----------------------------------------------------------------------------------------------------------------------
 
 
-def _go(text: str) -> Iterator[tuple[str, list[_Member]]]:
+def _go(text: str) -> Iterator[_Structure]:
     for structure in _GO_STRUCT.finditer(text):
         body = re.sub(r"//.*", "", structure.group(2))
-        yield (
-            structure.group(1),
-            [
-                # Without a tag the decoder matches the field's name, whatever the case of its letters.
-                _Member(names=(field.group(3) or field.group(1).lower(),), type=field.group(2))
-                for field in _GO_FIELD.finditer(body)
-                if field.group(3) != "-"
-            ],
-        )
+        members = [
+            # Without a tag the decoder matches the field's name, whatever the case of its letters.
+            _Member(names=(field.group(3) or field.group(1).lower(),), type=field.group(2))
+            for field in _GO_FIELD.finditer(body)
+            if field.group(3) != "-"
+        ]
+        yield _Structure(name=structure.group(1), members=members, strict=False)
 
 
 # ---- Rust ---------------------------------------------------------------------------------------------------------------------
 
 
-def _rust(text: str) -> Iterator[tuple[str, list[_Member]]]:
+def _rust(text: str) -> Iterator[_Structure]:
     for structure in _RUST_STRUCT.finditer(text):
         before = _ATTRIBUTES_BEFORE.search(text, max(0, structure.start() - 2000), structure.start())
         attributes = "" if before is None else re.sub(r"^\s*///.*\n", "", before.group(1), flags=re.MULTILINE)
@@ -166,7 +182,8 @@ def _rust(text: str) -> Iterator[tuple[str, list[_Member]]]:
         defaults = re.search(r"serde\([^)]*\bdefault\b", attributes) is not None
         body = re.sub(r"//.*", "", structure.group("body"))
         members = [member for part in _parts(body) if (member := _rust_member(part, defaults=defaults)) is not None]
-        yield structure.group("name"), members
+        strict = "deny_unknown_fields" in attributes
+        yield _Structure(name=structure.group("name"), members=members, strict=strict)
 
 
 def _parts(body: str) -> Iterator[str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kata_bundle.manifest.upstream.facts import Configuration, RuntimeBuild, Template, UpstreamTree
     from kata_bundle.manifest.upstream.schema import SettingAt
 
-__all__ = ["missing_settings", "root_hashes", "unknown_settings", "unset_variables", "wrong_kinds"]
+__all__ = ["missing_settings", "refused_settings", "root_hashes", "unknown_settings", "unset_variables", "wrong_kinds"]
 
 _HEADER: Final = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?$")
 _SETTING: Final = re.compile(r"\s*(kernel_verity_params|verity_params|image|path)\s*=\s*(.*)$")
@@ -89,20 +89,39 @@ def unknown_settings(tree: UpstreamTree) -> Iterator[Problem]:
 
     False alarm: a setting that a plugin reads by itself; none is known.
     """
+    yield from _unknown(tree, refused=False)
+
+
+@tree_rule("KB666", "a setting with which the runtime refuses the configuration")
+def refused_settings(tree: UpstreamTree) -> Iterator[Problem]:
+    """A configuration has a setting that its runtime does not know, in a table where it takes nothing that it does not know.
+
+    The structures of some tables are declared with deny_unknown_fields. With one key too many there, the runtime reads nothing of
+    the configuration, and no sandbox starts.
+
+    Repair: correct the key, move it to its table, or remove it.
+
+    False alarm: none.
+    """
+    yield from _unknown(tree, refused=True)
+
+
+def _unknown(tree: UpstreamTree, *, refused: bool) -> Iterator[Problem]:
     for family, build in tree.runtimes.items():
         seen: set[tuple[str, tuple[str, ...], str]] = set()
         for configuration in build.configurations.values():
             template = configuration.template
             for setting in _settings(build, configuration):
                 at = (template.path, setting.table, setting.key)
-                if setting.field is not None or at in seen:
+                if setting.field is not None or setting.refused is not refused or at in seen:
                     continue
                 seen.add(at)
                 table, what = setting.table, f'"{setting.key}" in {table_name(setting.table)}'
                 if _is_table(setting):
                     table = (*setting.table, setting.key)
                     what = f"the table {table_name(table)}"
-                message = f'the {family} runtime does not know {what} of "{template.shim}"'
+                does = "refuses" if refused else "does not know"
+                message = f'the {family} runtime {does} {what} of "{template.shim}"'
                 span = setting_span(template, ".".join(table), setting.key)
                 yield Problem(span=span, message=message, hint=_hint(build, setting))
 
