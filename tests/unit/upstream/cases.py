@@ -177,6 +177,7 @@ BAD = [
     Case("KB631", [(GO, "CONFIGS += config/configuration-clh.toml", "CONFIGS += conf/configuration-clh.toml")], (GO, "conf/configuration-clh.toml"), ("conf/configuration-clh.toml",)),
     Case("KB673", [("versions.yaml", "externals:\n", "externals:\n  image:\n    architecture:\n      x86_64:\n        nvidia-gpu:\n          name: ubuntu\n      aarch64:\n        nvidia-gup:\n          name: ubuntu\n")], ("versions.yaml", "nvidia-gup:"), ('"nvidia-gup"', "aarch64")),
     Case("KB666", [(QEMU_RS, "[runtime]", "[agent.kata]\ndial_timeout = 1\n[runtime]")], (QEMU_RS, "dial_timeout"), ("refuses", "[agent.kata]")),
+    Case("KB667", [(VALUES, "  qemu-tdx:\n    enabled: ~\n    supportedArches:\n      - amd64\n    containerd:\n      snapshotter: nydus", '  qemu-tdx:\n    enabled: ~\n    supportedArches:\n      - amd64\n    containerd:\n      snapshotter: ""')], (VALUES, 'snapshotter: ""'), ('"qemu-tdx" is ""', '"qemu-snp" "nydus"')),
     Case("KB661", [(PROFILE, "  qemu-tdx:", "  qemu-tdxx:")], (PROFILE, "qemu-tdxx:"), ('"qemu-tdxx"',)),
     Case("KB662", [(PROFILE, "      - amd64\n", "      - amd64\n      - arm64\n")], (PROFILE, "- amd64"), ("amd64, arm64 here",)),
     Case("KB662", [(PROFILE, "forceGuestPull: false", "forceGuestPull: true")], (PROFILE, "forceGuestPull: true"), ("containerd.forceGuestPull",)),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from kata_bundle.manifest.upstream.facts import Configuration, UpstreamTree
 
-__all__ = ["differing_siblings", "guests_without_init_data", "shared_nothing"]
+__all__ = ["differing_siblings", "differing_values", "guests_without_init_data", "shared_nothing"]
 
 _OF_CONFIDENTIAL: Final = ("shared_fs", "emptydir_mode", "confidential_guest")
 """What follows from the guest being confidential, whatever hardware makes it so and whatever is attached to it."""
@@ -46,6 +46,13 @@ _OF_BOTH: Final = (
     "vm_rootfs_driver",
 )
 """What two shims that differ in the hardware of the confidential guest only have in common."""
+_CONFIDENTIAL: Final = frozenset({"coco", "se", "snp", "tdx"})
+_PULLING: Final = (
+    "containerd.snapshotter",
+    "containerd.forceGuestPull",
+    "crio.guestPull",
+    "runtimeClass.nodeSelector.nvidia.com/cc.ready.state",
+)
 _INIT_DATA: Final = "cc_init_data"
 _BLOCK_SNAPSHOTTERS: Final = frozenset({"blockfile", "devmapper", "erofs", "nydus"})
 
@@ -135,6 +142,34 @@ def _shown(value: object) -> str:
             return f'"{value}"'
         case _:
             return str(value)
+
+
+@tree_rule("KB667", "confidential siblings that the chart treats differently", severity=Severity.WARNING)
+def differing_values(tree: UpstreamTree) -> Iterator[Problem]:
+    """Two confidential shims that differ in their hardware or runtime only get their images in different ways.
+
+    Compared are SNP with TDX, and a shim with its runtime-rs twin: the snapshotter, guest pull for either container runtime, and
+    which state of attached devices a node has to be in; in the chart's values and in each profile. The finding stands at the
+    second of the two.
+
+    Repair: change the other one as well.
+
+    False alarm: a difference that has a reason, such as a runtime that cannot do what the other does.
+    """
+    for chart in (*([tree.chart] if tree.chart is not None else []), *tree.profiles):
+        for shim in chart.shims.values():
+            words = shim.name.split("-")
+            for other in {shim.name.replace("snp", "tdx"), f"{shim.name}-runtime-rs"} - {shim.name}:
+                sibling = chart.shims.get(other)
+                if sibling is None or not _CONFIDENTIAL & set(words):
+                    continue
+                for key in _PULLING:
+                    mine, theirs = shim.settings.get(key), sibling.settings.get(key)
+                    values = [None if setting is None else setting.value for setting in (mine, theirs)]
+                    if (values[0] or None) != (values[1] or None):
+                        message = f'"{key}" of "{other}" is {_shown(values[1])}, of "{shim.name}" {_shown(values[0])}'
+                        span = sibling.span if theirs is None else theirs.span
+                        yield Problem(span=span, message=message, related=(shim.span if mine is None else mine.span,))
 
 
 @tree_rule("KB636", "a confidential guest without initialisation data", severity=Severity.WARNING)
