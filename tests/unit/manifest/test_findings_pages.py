@@ -87,6 +87,7 @@ def index():
             "",
             "What `kata-bundle check` says about manifests, one page a code. `kata-bundle check --explain CODE` says the same.",
             "[survivors.md](survivors.md) has the mistakes that no code finds.",
+            "KB6xx and KB9xx are about [upstream trees](../reference/check-upstream.md).",
             "",
             "| code | what | severity |",
             "|---|---|---|",
