@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["REQUIREMENTS", "SITE", "compile_python", "fetch_wheels", "install_program", "install_wheels", "lock_subset"]
 
 REQUIREMENTS: Final = (
-    "click", "grpclib", "jeepney", "jsonschema", "protobuf", "pydantic", "pyyaml", "rich", "tomlkit", "urllib3", "zstandard",
+    "click", "grpclib", "jeepney", "jsonschema", "protobuf", "pydantic", "pyyaml", "rich", "urllib3", "zstandard",
 )  # fmt: skip
 """What the program needs on a node: its dependencies and those of the extra ``node``."""
 
