@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from kata_bundle.core.digest import Digest
     from kata_bundle.core.fields import JsonValue
 
-__all__ = ["Descriptor", "Platform", "read_annotations"]
+__all__ = ["MEDIA_TYPE", "Descriptor", "Platform", "read_annotations"]
 
-# RFC 6838 "restricted-name" on both sides of the slash.
-_MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
+MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
+"""RFC 6838 "restricted-name" on both sides of the slash."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +60,8 @@ class Descriptor:
     size_bytes: int
     platform: Platform | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
+    artifact_type: str | None = None
+    """What kind of artefact a manifest is that is no image; lists of referrers state it."""
 
     def to_dict(self) -> dict[str, JsonValue]:
         """Return the JSON form; empty members are left out."""
@@ -68,6 +70,8 @@ class Descriptor:
             result["platform"] = {"os": self.platform.os, "architecture": self.platform.architecture}
         if self.annotations:
             result["annotations"] = dict(self.annotations)
+        if self.artifact_type is not None:
+            result["artifactType"] = self.artifact_type
         return result
 
     @classmethod
@@ -79,11 +83,12 @@ class Descriptor:
             shown = fields.child("platform")
             platform = Platform(os=shown.text("os"), architecture=shown.text("architecture"))
         return cls(
-            media_type=fields.text("mediaType", _MEDIA_TYPE),
+            media_type=fields.text("mediaType", MEDIA_TYPE),
             digest=fields.digest("digest"),
             size_bytes=fields.integer("size"),
             platform=platform,
             annotations=read_annotations(fields),
+            artifact_type=fields.optional_text("artifactType", MEDIA_TYPE),
         )
 
 

@@ -13,7 +13,7 @@ from kata_bundle.core import canonical
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.fields import Fields
 from kata_bundle.oci import mediatypes
-from kata_bundle.oci.descriptor import Descriptor, read_annotations
+from kata_bundle.oci.descriptor import MEDIA_TYPE, Descriptor, read_annotations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +44,8 @@ class Index:
 
     manifests: tuple[Descriptor, ...]
     annotations: Mapping[str, str] = field(default_factory=dict)
+    subject: Descriptor | None = None
+    """What this index is attached to."""
 
     @classmethod
     def parse(cls, data: bytes, *, what: str) -> Index:
@@ -53,7 +55,7 @@ class Index:
             if member in fields:
                 msg = f'{what}: an index has no member "{member}"; it could be taken for a manifest'
                 raise IntegrityError(msg)
-        return cls(manifests=_descriptors(fields, "manifests"), annotations=read_annotations(fields))
+        return cls(manifests=_descriptors(fields, "manifests"), annotations=read_annotations(fields), subject=_subject(fields))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +65,10 @@ class Manifest:
     config: Descriptor
     layers: tuple[Descriptor, ...]
     annotations: Mapping[str, str] = field(default_factory=dict)
+    subject: Descriptor | None = None
+    """What this manifest is attached to: it is a referrer of that."""
+    artifact_type: str | None = None
+    """What kind of artefact it is, when it is no image."""
 
     @classmethod
     def parse(cls, data: bytes, *, what: str) -> Manifest:
@@ -75,11 +81,20 @@ class Manifest:
             config=Descriptor.from_dict(fields.child("config")),
             layers=_descriptors(fields, "layers"),
             annotations=read_annotations(fields),
+            subject=_subject(fields),
+            artifact_type=fields.optional_text("artifactType", MEDIA_TYPE),
         )
 
 
-def image_manifest(config: Descriptor, layers: Sequence[Descriptor], *, annotations: Mapping[str, str] | None = None) -> bytes:
-    """Return the canonical bytes of an image manifest."""
+def image_manifest(
+    config: Descriptor,
+    layers: Sequence[Descriptor],
+    *,
+    annotations: Mapping[str, str] | None = None,
+    subject: Descriptor | None = None,
+    artifact_type: str | None = None,
+) -> bytes:
+    """Return the canonical bytes of an image manifest; with ``subject`` it is a referrer of that."""
     document: dict[str, JsonValue] = {
         "schemaVersion": 2,
         "mediaType": mediatypes.IMAGE_MANIFEST,
@@ -88,6 +103,10 @@ def image_manifest(config: Descriptor, layers: Sequence[Descriptor], *, annotati
     }
     if annotations:
         document["annotations"] = dict(annotations)
+    if subject is not None:
+        document["subject"] = subject.to_dict()
+    if artifact_type is not None:
+        document["artifactType"] = artifact_type
     return canonical.dumps(document)
 
 
@@ -114,6 +133,10 @@ def _document(data: bytes, what: str, media_type: str) -> Fields:
         msg = f'{what}: mediaType is "{stated}", expected "{media_type}"'
         raise IntegrityError(msg)
     return fields
+
+
+def _subject(fields: Fields) -> Descriptor | None:
+    return Descriptor.from_dict(fields.child("subject")) if fields.optional("subject") is not None else None
 
 
 def _descriptors(fields: Fields, key: str) -> tuple[Descriptor, ...]:

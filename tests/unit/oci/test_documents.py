@@ -23,8 +23,20 @@ def test_a_descriptor_survives_its_json_form():
     assert Descriptor.from_dict(descriptor.to_dict()) == descriptor
 
 
+def test_a_referrer_names_its_subject_and_its_kind():
+    subject = Descriptor(media_type=mediatypes.IMAGE_MANIFEST, digest=DIGEST, size_bytes=1)
+    config = Descriptor(media_type="application/vnd.oci.empty.v1+json", digest=digest_bytes(b"{}"), size_bytes=2)
+    data = image_manifest(config, [], subject=subject, artifact_type="application/x.delta")
+    found = Manifest.parse(data, what="m")
+    assert (found.subject, found.artifact_type) == (subject, "application/x.delta")
+    listed = Descriptor(
+        media_type=mediatypes.IMAGE_MANIFEST, digest=digest_bytes(data), size_bytes=len(data), artifact_type="application/x.delta"
+    )
+    assert Index.parse(image_index([listed]), what="i").manifests == (listed,)
+
+
 def test_unknown_members_of_foreign_descriptors_are_ignored():
-    found = Descriptor.from_dict({**GOOD, "artifactType": "x/y", "data": "", "urls": [], "platform": None, "annotations": None})
+    found = Descriptor.from_dict({**GOOD, "data": "", "urls": [], "platform": None, "annotations": None})
     assert found == Descriptor(media_type=mediatypes.IMAGE_MANIFEST, digest=DIGEST, size_bytes=1)
 
 
