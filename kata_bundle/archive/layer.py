@@ -184,12 +184,13 @@ def read_tree(
     *,
     on_progress: Callable[[int], None] | None = None,
     on_special: Callable[[RelPath], None] | None = None,
+    known: Callable[[RelPath, os.stat_result], Digest | None] | None = None,
 ) -> Tree:
     """Return the content of ``directory``, every byte hashed, no link followed; modes with all twelve bits.
 
     Names of one file below ``directory`` become hard links. ``on_progress`` is told of every number of bytes read. What is
-    neither file, directory nor symbolic link is told to ``on_special``; without it :class:`IntegrityError` lists them. Raises
-    ``OSError``.
+    neither file, directory nor symbolic link is told to ``on_special``; without it :class:`IntegrityError` lists them. ``known``
+    is asked with every entry before it is read; a digest that it returns for a file is taken without reading. Raises ``OSError``.
     """
     entries: dict[RelPath, Entry] = {}
     inodes: dict[tuple[int, int], RelPath] = {}
@@ -206,6 +207,7 @@ def read_tree(
                 path = RelPath(f"{parent}/{text}" if parent else text)
                 found = os.lstat(name, dir_fd=descriptor)
                 mode = stat.S_IMODE(found.st_mode)
+                trusted = None if known is None else known(path, found)
                 if stat.S_ISDIR(found.st_mode):
                     entries[path] = Directory(mode=mode)
                     pending.append(path)
@@ -216,6 +218,8 @@ def read_tree(
                     (on_special or special.append)(path)
                 elif (first := inodes.setdefault((found.st_dev, found.st_ino), path)) != path:
                     entries[path] = Hardlink(target=first)
+                elif trusted is not None:
+                    entries[path] = File(mode=mode, size_bytes=found.st_size, digest=trusted)
                 else:
                     digest, size = _digest_file(name, descriptor, on_progress)
                     entries[path] = File(mode=mode, size_bytes=size, digest=digest)
