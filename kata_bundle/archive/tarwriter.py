@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from kata_bundle.core.relpath import RelPath
     from kata_bundle.core.streams import Writable
 
-__all__ = ["tar_size", "write_tar"]
+__all__ = ["TAR_END", "member_header", "prefix_headers", "tar_size", "write_tar"]
 
+TAR_END: Final = ZERO_BLOCK * 2
+"""What every tar ends with."""
 _PAX_NAME: Final = b"././@PaxHeader"
 
 
@@ -50,10 +52,9 @@ def write_tar(
         if on_progress is not None:
             on_progress(len(data))
 
-    for header in _prefix_headers(prefix, mtime):
-        put(header)
+    put(prefix_headers(prefix, mtime))
     for path, entry, opener in entries:
-        put(_headers(path, entry, prefix, mtime))
+        put(member_header(path, entry, prefix=prefix, mtime=mtime))
         if isinstance(entry, File):
             if opener is None:
                 msg = f'file "{path}" has no content to pack'
@@ -66,26 +67,29 @@ def write_tar(
                     msg = f'the content of "{path}" is not the {entry.size_bytes} bytes with the digest {entry.digest}'
                     raise IntegrityError(msg)
             put(bytes(-entry.size_bytes % BLOCK))
-    put(ZERO_BLOCK * 2)
+    put(TAR_END)
     return size
 
 
 def tar_size(entries: Iterable[tuple[RelPath, Entry]], *, prefix: str = "opt/kata", mtime: int) -> int:
     """Return how many bytes :func:`write_tar` will write."""
-    size = sum(map(len, _prefix_headers(prefix, mtime))) + 2 * BLOCK
+    size = len(prefix_headers(prefix, mtime)) + len(TAR_END)
     for path, entry in entries:
-        size += len(_headers(path, entry, prefix, mtime))
+        size += len(member_header(path, entry, prefix=prefix, mtime=mtime))
         if isinstance(entry, File):
             size += -(-entry.size_bytes // BLOCK) * BLOCK
     return size
 
 
-def _prefix_headers(prefix: str, mtime: int) -> list[bytes]:
+def prefix_headers(prefix: str = "opt/kata", mtime: int = 0) -> bytes:
+    """Return the headers of the directories of ``prefix``, with which :func:`write_tar` begins."""
     parts = prefix.split("/") if prefix else []
-    return [_member(Kind.DIRECTORY, "/".join(parts[: i + 1]) + "/", mtime, mode=0o755) for i in range(len(parts))]
+    names = ["/".join(parts[: i + 1]) + "/" for i in range(len(parts))]
+    return b"".join(_member(Kind.DIRECTORY, name, mtime, mode=0o755) for name in names)
 
 
-def _headers(path: RelPath, entry: Entry, prefix: str, mtime: int) -> bytes:
+def member_header(path: RelPath, entry: Entry, *, prefix: str = "opt/kata", mtime: int) -> bytes:
+    """Return what :func:`write_tar` writes before the content of ``path``: a header block, behind a pax header if needed."""
     start = f"{prefix}/" if prefix else ""
     name = f"{start}{path}"
     match entry:

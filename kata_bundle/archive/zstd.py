@@ -20,46 +20,71 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
+    from kata_bundle.core.fields import JsonValue
     from kata_bundle.core.streams import Readable, Writable
 
-__all__ = ["DEFAULT_LEVEL", "Recipe", "current_recipe", "open_compressor", "open_decompressor"]
+__all__ = [
+    "DEFAULT_FRAME_SIZE",
+    "DEFAULT_LEVEL",
+    "MAX_FRAME_SIZE",
+    "MIN_FRAME_SIZE",
+    "Recipe",
+    "current_recipe",
+    "open_compressor",
+    "open_decompressor",
+]
 
 DEFAULT_LEVEL: Final = 10
+DEFAULT_FRAME_SIZE: Final = 2 << 20
+"""Bytes of tar in one frame: enough to compress almost as well as one stream, little enough to keep every core busy."""
+MIN_FRAME_SIZE: Final = 1 << 10
+MAX_FRAME_SIZE: Final = 8 << 20
+"""Largest frame accepted. A thread that decodes holds one frame, packed and unpacked: this bounds its memory."""
 _LEVELS: Final = range(1, 23)
 _READ_SIZE: Final = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """Everything the packed bytes depend on beside the content: codec, level, and the version of the library."""
+    """Everything the packed bytes depend on beside the content: codec, level, version of the library, frames."""
 
     codec: str
     level: int
     library: str
+    frame_size: int | None = None
+    """Most bytes of tar in one frame of a layer with a table of contents; ``None``: one frame and no table."""
 
-    def to_dict(self) -> dict[str, str | int]:
-        """Return the recipe as JSON members."""
-        return asdict(self)
+    def to_dict(self) -> dict[str, JsonValue]:
+        """Return the recipe as JSON members; a recipe of one frame has no ``frame_size``."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object], *, what: str = "recipe") -> Recipe:
         """Return the recipe that :meth:`to_dict` wrote; raise :class:`IntegrityError` for anything else."""
         codec, level, library = data.get("codec"), data.get("level"), data.get("library")
-        known = set(data) == {field.name for field in fields(cls)}
+        size = data.get("frame_size", DEFAULT_FRAME_SIZE)
+        known = {"codec", "level", "library"} <= set(data) <= {field.name for field in fields(cls)}
         if not known or codec != "zstd" or type(level) is not int or level not in _LEVELS or not isinstance(library, str):
             msg = f"{what} is not a packing recipe this version knows"
             raise IntegrityError(msg, hint='expected "codec" = "zstd", a "level" from 1 to 22 and the "library" version')
-        return cls(codec=codec, level=level, library=library)
+        if type(size) is not int or not MIN_FRAME_SIZE <= size <= MAX_FRAME_SIZE:
+            msg = f"{what} is not a packing recipe this version knows: frames of another size"
+            raise IntegrityError(msg, hint=f'expected a "frame_size" from {MIN_FRAME_SIZE} to {MAX_FRAME_SIZE} bytes')
+        return cls(codec=codec, level=level, library=library, frame_size=size if "frame_size" in data else None)
 
 
-def current_recipe(level: int = DEFAULT_LEVEL) -> Recipe:
-    """Return the recipe that this installation packs with at ``level``."""
+def current_recipe(level: int = DEFAULT_LEVEL, frame_size: int | None = None) -> Recipe:
+    """Return the recipe that this installation packs with at ``level``; without ``frame_size`` one frame and no table."""
     import zstandard
 
     if level not in _LEVELS:
         msg = f"zstd level {level} is not in 1 to 22"
         raise ValueError(msg)
-    return Recipe(codec="zstd", level=level, library=".".join(map(str, zstandard.ZSTD_VERSION)))
+    if frame_size is not None and not MIN_FRAME_SIZE <= frame_size <= MAX_FRAME_SIZE:
+        msg = f"a frame size of {frame_size} is not in {MIN_FRAME_SIZE} to {MAX_FRAME_SIZE}"
+        raise ValueError(msg)
+    library = ".".join(map(str, zstandard.ZSTD_VERSION))
+    return Recipe(codec="zstd", level=level, library=library, frame_size=frame_size)
 
 
 @contextmanager
@@ -71,7 +96,7 @@ def open_compressor(sink: Writable, recipe: Recipe, size_bytes: int, *, threads:
     """
     import zstandard
 
-    if recipe != current_recipe(recipe.level):
+    if recipe.library != current_recipe().library:
         msg = f"the recipe needs libzstd {recipe.library}, this installation has {current_recipe().library}"
         raise IntegrityError(msg, hint="install the zstandard release that has it, or pack with the current recipe")
     if threads < 1:

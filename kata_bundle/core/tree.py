@@ -28,6 +28,8 @@ __all__ = [
     "Tree",
     "TreeDifference",
     "compare",
+    "entry_from_dict",
+    "entry_to_dict",
     "merge",
 ]
 
@@ -129,7 +131,7 @@ class Tree:
 
     def to_json(self) -> bytes:
         """Return the canonical document, whose sha256 is :attr:`digest`."""
-        return canonical.dumps({"version": 1, "entries": {path: _entry_to_dict(e) for path, e in self.entries.items()}})
+        return canonical.dumps({"version": 1, "entries": {path: entry_to_dict(e) for path, e in self.entries.items()}})
 
     @classmethod
     def from_json(cls, data: bytes, *, what: str = "tree") -> Tree:
@@ -138,7 +140,7 @@ class Tree:
         if not isinstance(document, dict) or document.get("version") != 1 or not isinstance(document.get("entries"), dict):
             msg = f"{what} is not a tree document of version 1"
             raise IntegrityError(msg)
-        tree = cls.of({parse_relpath(path): _entry_from_dict(path, entry) for path, entry in document["entries"].items()})
+        tree = cls.of({parse_relpath(path): entry_from_dict(path, entry) for path, entry in document["entries"].items()})
         if tree.to_json() != data:
             msg = f"{what} is not in canonical form"
             raise IntegrityError(msg)
@@ -182,7 +184,8 @@ def merge(trees: Iterable[tuple[str, Tree]]) -> Tree:
     return Tree.of(entries)
 
 
-def _entry_to_dict(entry: Entry) -> dict[str, Any]:
+def entry_to_dict(entry: Entry) -> dict[str, Any]:
+    """Return the JSON form of one entry, as it stands in a tree document."""
     match entry:
         case Directory():
             return {"type": "directory", "mode": f"{entry.mode:04o}"}
@@ -194,7 +197,11 @@ def _entry_to_dict(entry: Entry) -> dict[str, Any]:
             return {"type": "hardlink", "target": entry.target}
 
 
-def _entry_from_dict(path: str, value: Any) -> Entry:
+def entry_from_dict(path: str, value: Any) -> Entry:
+    """Return the entry of its JSON form; raise :class:`IntegrityError` naming ``path`` for anything else.
+
+    Members that are not known are ignored: callers compare with the canonical form.
+    """
     try:
         match value["type"]:
             case "directory":
