@@ -11,6 +11,7 @@ from kata_bundle.cli.app import App, dry_run_option, json_option, manifests_opti
 from kata_bundle.cli.upstream_check import UpstreamChoice, check_upstream, tree_rules, upstream_options
 
 if TYPE_CHECKING:
+    from kata_bundle.core.arch import Arch
     from kata_bundle.manifest.load import Loaded
 
 __all__ = ["command"]
@@ -24,6 +25,7 @@ Examples:
   kata-bundle check
   kata-bundle check --manifests my-manifests/ --format sarif >findings.sarif
   kata-bundle check --fix --dry-run
+  kata-bundle check --weigh out/
   kata-bundle check --upstream ../kata-containers
   kata-bundle check --upstream --git kata-containers.git --rev my-branch --since main
   kata-bundle check --explain KB204"""
@@ -31,13 +33,17 @@ Examples:
 @click.option("--format", "form", type=click.Choice(FORMS), default=None, help="Form of the report [default: text].")
 @click.option("--fix", is_flag=True, help="Repair what needs no judgement, then check; with --dry-run only show the changes.")
 @click.option("--explain", "code", metavar="CODE", help="Say what a finding's code means, and check nothing.")
+@click.option(
+    "--weigh", "bundle", metavar="BUNDLE", type=click.Path(exists=True, file_okay=False),
+    help="Compare the layers of a bundle with the declared size budgets, too.",
+)  # fmt: skip
 @upstream_options
 @manifests_option
 @dry_run_option
 @json_option
 @quiet_option
 @pass_app
-def command(app: App, form: str | None, fix: bool, code: str | None, upstream: UpstreamChoice | None) -> None:
+def command(app: App, form: str | None, fix: bool, code: str | None, bundle: str | None, upstream: UpstreamChoice | None) -> None:
     """Validate all manifests; report every finding at once with its place. Exit with 3 when one is an error."""
     if code is not None:
         app.json = app.json or form == "json"
@@ -47,17 +53,20 @@ def command(app: App, form: str | None, fix: bool, code: str | None, upstream: U
         if fix:
             message = "--fix repairs our own manifests only"
             raise click.UsageError(message)
+        if bundle is not None:
+            message = "--weigh is about our own manifests: an upstream tree declares no budgets"
+            raise click.UsageError(message)
         check_upstream(app, upstream, "json" if app.json else form or "text")
         return
     from kata_bundle.cli.render import plural
     from kata_bundle.core.errors import FindingsError
 
-    loaded = _load(app)
+    loaded = _load(app, bundle)
     if fix:
         if app.dry_run:
             app.emit(*_planned(loaded))
             return
-        loaded = _repaired(app, loaded)
+        loaded = _repaired(app, loaded, bundle)
     report = loaded.report
     _render(app, "json" if app.json else form or "text", loaded)
     if report.errors:
@@ -67,11 +76,22 @@ def command(app: App, form: str | None, fix: bool, code: str | None, upstream: U
     app.say(_summary(loaded))
 
 
-def _load(app: App) -> Loaded:
+def _load(app: App, bundle: str | None) -> Loaded:
     from kata_bundle.core.resources import shipped
     from kata_bundle.manifest.load import load_manifests
 
-    return load_manifests(Path(app.manifests) if app.manifests else None, build_rules=shipped("buildrules"))
+    folder = Path(app.manifests) if app.manifests else None
+    weights = None if bundle is None else _weights(Path(bundle))
+    return load_manifests(folder, build_rules=shipped("buildrules"), weights=weights)
+
+
+def _weights(bundle: Path) -> dict[tuple[str, Arch], int]:
+    from kata_bundle.oci.bundle import open_bundle
+
+    opened = open_bundle(bundle)
+    return {
+        (name, arch): layer.packed_size_bytes for arch in opened.arches() for name, layer in opened.index(arch).layers.items()
+    }
 
 
 def _render(app: App, form: str, loaded: Loaded) -> None:
@@ -127,7 +147,7 @@ def _planned(loaded: Loaded) -> tuple[dict[str, Any], Any]:
     return document, lambda: "\n".join(lines) or "nothing to repair"
 
 
-def _repaired(app: App, loaded: Loaded) -> Loaded:
+def _repaired(app: App, loaded: Loaded, bundle: str | None) -> Loaded:
     from kata_bundle.core.fsops import write_atomic
 
     count, files = 0, set()
@@ -139,7 +159,7 @@ def _repaired(app: App, loaded: Loaded) -> Loaded:
             write_atomic(Path(path), after.encode())
             files.add(path)
             count += repaired
-        loaded = _load(app)
+        loaded = _load(app, bundle)
     from kata_bundle.cli.render import plural
 
     app.say(f"{plural(count, 'finding')} repaired in {plural(len(files), 'file')}" if count else "nothing to repair")

@@ -83,6 +83,8 @@ class Manifests:
     upstream_or_none: Checked[UpstreamDocument] | None
     build_rules_or_none: Mapping[str, Document] | None = None
     """By component; ``None`` when nobody asked for them."""
+    weights_or_none: Mapping[tuple[str, Arch], int] | None = None
+    """Bytes of packed components; ``None`` when nobody weighed any."""
     _cells: tuple[Cell, ...] | None = None
     _outputs: dict[tuple[str, Arch], Outputs] = field(default_factory=dict)
     _charts: dict[str, Layered] = field(default_factory=dict)
@@ -118,6 +120,11 @@ class Manifests:
     def build_rules(self) -> Mapping[str, Document]:
         """The documents of build rules that could be read, by component."""
         return _available(self.build_rules_or_none)
+
+    @property
+    def weights(self) -> Mapping[tuple[str, Arch], int]:
+        """Bytes of packed components, by component and architecture."""
+        return _available(self.weights_or_none)
 
     def cells(self) -> tuple[Cell, ...]:
         """Return the rows of active shims, in the documents' order; components that do not exist are left out."""

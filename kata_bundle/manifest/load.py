@@ -73,22 +73,28 @@ def load_catalog(folder: Path | None = None) -> tuple[Catalog | None, Report]:
     return loaded.catalog, loaded.report
 
 
-def load_manifests(folder: Path | None = None, *, build_rules: Path | None = None) -> Loaded:
+def load_manifests(
+    folder: Path | None = None,
+    *,
+    build_rules: Path | None = None,
+    weights: Mapping[tuple[str, Arch], int] | None = None,
+) -> Loaded:
     """Read, validate, check and resolve the manifests in ``folder`` (default: the shipped ones).
 
-    With ``build_rules``, a folder, the catalog is also checked against the build rules there.
+    With ``build_rules``, a folder, the catalog is also checked against the build rules there; with ``weights``, the bytes of packed
+    components, those against their budgets.
     """
     # Nothing made here is a circle; looking for some would take a fifth of the time.
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        return _load(folder, build_rules)
+        return _load(folder, build_rules, weights)
     finally:
         if was_enabled:
             gc.enable()
 
 
-def _load(folder: Path | None, build_rules: Path | None) -> Loaded:
+def _load(folder: Path | None, build_rules: Path | None, weights: Mapping[tuple[str, Arch], int] | None) -> Loaded:
     root = shipped("manifests") if folder is None else folder
     shown = _shown(root)
     report = Report()
@@ -115,6 +121,7 @@ def _load(folder: Path | None, build_rules: Path | None) -> Loaded:
     complete = not report.errors
     if build_rules is not None:
         manifests.build_rules_or_none = _build_rules(build_rules, report)
+    manifests.weights_or_none = weights
     found, ran = run_rules(manifests)
     accepted: list[Found] = []
     if accepting is not None:

@@ -245,6 +245,7 @@ class ComponentLayer(_Strict):
     extra_cache_tag: Text | None = None
     input_integrity: Text | None = None
     build_flags: Text | None = None
+    size_budget_bytes: Annotated[int, Field(ge=1)] | None = None
     notes: Text | None = None
 
 
@@ -260,6 +261,7 @@ class ReleaseEntry(_Strict):
     bundles: dict[FamilyName, Name]
     adds: list[FilePath]
     size_limit_bytes: Annotated[int, Field(ge=1)]
+    size_budget_bytes: Annotated[int, Field(ge=1)] | None = None
 
 
 class CacheEntry(_Strict):

@@ -20,6 +20,7 @@ for _name in (
     "configurations",
     "closures",
     "releases",
+    "budgets",
     "overheads",
     "siblings",
     "upstreamnames",

@@ -1,5 +1,7 @@
 """One mistake of every kind, and what only looks like one: what the rules are tested with and what their pages show."""
 
+from kata_bundle.core.arch import Arch
+
 MAP, SHIMS, COMPONENTS, CLASSES = "shim-components.json", "shims.toml", "components.toml", "runtimeclasses.toml"
 
 SE_ROW = """{
@@ -915,6 +917,42 @@ BAD += [
         "paths =",
         '"bin/openvm" is not among the outputs',
     ),
+    (
+        "KB282",
+        COMPONENTS,
+        "size_budget_bytes = 1879048192",
+        "size_budget_bytes = 2147483648000",
+        COMPONENTS,
+        "size_budget_bytes = 2147483648000",
+        "is above the limit",
+    ),
+    (
+        "KB282",
+        COMPONENTS,
+        "size_budget_bytes = 50331648",
+        "size_budget_bytes = 503316480",
+        COMPONENTS,
+        "size_budget_bytes = 503316480",
+        'the largest is that of "qemu"',
+    ),
+    (
+        "KB282",
+        COMPONENTS,
+        "size_budget_bytes = 50331648",
+        "size_budget_bytes = 50331649",
+        COMPONENTS,
+        "size_budget_bytes = 50331649",
+        "whole number of MiB",
+    ),
+    (
+        "KB282",
+        COMPONENTS,
+        "size_budget_bytes = 33554432\n",
+        "",
+        COMPONENTS,
+        "[components.nydus]",
+        '"nydus" has no size budget',
+    ),
     ("KB278", COMPONENTS, 'licence = "MIT"', 'licence = "MTI"', COMPONENTS, "licence =", '"MTI" in the licence of "openvmm"'),
     (
         "KB279",
@@ -1008,6 +1046,13 @@ FALSE_ALARMS = [
         'kernel = "/usr/share/cloud-hypervisor/vmlinux.bin"',
         'kernel = "/usr/share/cloud-hypervisor/vmlinux.bin"  # @NOT_A_VALUE@',
     ),
+    (
+        "KB282",
+        "a part of the guest is not released by itself",
+        COMPONENTS,
+        '[groups.guest]\nkind = "intermediate"',
+        '[groups.guest]\nsize_budget_bytes = 1073741824\nkind = "intermediate"',
+    ),
     ("KB267", "patterns are not looked at", SHIMS, '"gpu_model"', '"gpu_.*"'),
     (
         "KB254",
@@ -1019,6 +1064,11 @@ FALSE_ALARMS = [
         '[left_out]\nqemu = "Not wanted on this site."\n',
     ),
 ]
+
+WEIGHTS = {
+    # What a code needs weighed to be found: bytes by component and architecture.
+    "KB283": {("kernel", Arch.X86_64): 61 << 20, ("kernel", Arch.AARCH64): 48 << 20},
+}
 
 READING = [
     # (code, file, old, new): what reading a document finds; without "old" the file is written anew, without "new" removed
@@ -1037,4 +1087,5 @@ READING = [
     ("KB121", "ignores.toml", 'code = "KB211"', 'code = "KB204"'),
     ("KB202", "arches/amd64.toml", None, "version = 1\n"),
     ("KB209", "arches/s390x.toml", None, None),
+    ("KB283", MAP, "{", "{"),
 ]

@@ -30,8 +30,8 @@ class Folder:
         assert old in text, f"{old!r} is not in {file}"
         target.write_text(text.replace(old, new, count), encoding="utf-8")
 
-    def load(self):
-        return load_manifests(self.path, build_rules=self.path.parent / "buildrules")
+    def load(self, weights=None):
+        return load_manifests(self.path, build_rules=self.path.parent / "buildrules", weights=weights)
 
     def findings(self):
         """Return (code, file, source line without blanks around it, message) of every finding; files as seen from the folder."""

@@ -10,7 +10,7 @@ from kata_bundle.cli.render import findings_text
 from kata_bundle.core.diagnostics import Report
 from kata_bundle.manifest.fixes import FIXABLE
 from kata_bundle.manifest.rules import REGISTRY
-from tests.unit.manifest.cases import BAD, READING
+from tests.unit.manifest.cases import BAD, READING, WEIGHTS
 
 PAGES = Path(__file__).parents[3] / "docs" / "findings"
 CODES = sorted(code for code in REGISTRY if code < "KB600")
@@ -38,6 +38,8 @@ def change(folder, file, before):
     lines = [line[:160] for line in difflib.unified_diff(before.splitlines(), after.splitlines(), name, name, lineterm="", n=1)]
     if not after or not before:
         return f"{name} is {'removed' if not after else 'added'}."
+    if after == before:
+        return "A bundle whose kernel is packed in 61 MiB on x86_64 is weighed."
     return "\n".join(["```diff", *(line for line in lines[2:] if not line.startswith("@@")), "```"])
 
 
@@ -48,7 +50,7 @@ def page(folder, code):
     path = folder.path / file
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     folder.edit(file, old, new)
-    report = folder.load().report
+    report = folder.load(WEIGHTS.get(code)).report
     shown = Report()
     for finding in [f for f in report if f.code == code][:1]:
         shown.add(finding)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kata_bundle.core.arch import Arch
 from kata_bundle.core.diagnostics import Severity
 from kata_bundle.manifest.rules import REGISTRY
 from kata_bundle.manifest.rules.registry import rule
@@ -77,7 +78,7 @@ def test_the_shipped_manifests_have_no_findings(folder):
 
 
 def test_every_rule_is_explained_and_has_a_bad_case_here_or_is_found_while_reading():
-    here = {case[0] for case in BAD} | {"KB202", "KB209"}
+    here = {case[0] for case in BAD} | {"KB202", "KB209", "KB283"}
     for code, entry in REGISTRY.items():
         assert entry.title
         assert len(entry.explanation) > 60, code
@@ -89,3 +90,43 @@ def test_every_rule_is_explained_and_has_a_bad_case_here_or_is_found_while_readi
 def test_a_code_belongs_to_one_rule():
     with pytest.raises(ValueError, match="two rules have the code KB201"):
         rule("KB201", "again")(lambda manifests: iter(()))
+
+
+def weighed(folder, **sizes_mib):
+    weights = {(name.replace("_", "-"), Arch.X86_64): size << 20 for name, size in sizes_mib.items()}
+    return [(f.code, f.span.line, f.message) for f in folder.load(weights).report]
+
+
+def line_of(folder, text):
+    return (folder.path / COMPONENTS).read_text().split("\n").index(text) + 1
+
+
+def test_a_packed_component_above_its_budget_is_found_at_the_budget(folder):
+    [(code, line, message)] = weighed(folder, kernel=49)
+    group = line_of(folder, "[groups.kernel]")
+    assert code == "KB283"
+    assert group < line < group + 20
+    assert message == '"kernel" on x86_64 is packed in 49.0 MiB, its budget is 48.0 MiB'
+
+
+def test_what_is_as_large_as_its_budget_is_not_above_it(folder):
+    assert weighed(folder, kernel=48, virtiofsd=1) == []
+
+
+def test_a_release_above_its_budget_or_its_limit_is_found_at_that(folder):
+    budget, limit = (
+        line_of(folder, next(t for t in lines if t.startswith(f"size_{what}_bytes")))
+        for what, lines in ((w, (folder.path / COMPONENTS).read_text().split("\n")) for w in ("budget", "limit"))
+    )
+    found = [entry for entry in weighed(folder, shim_v2_go=1000, qemu=900) if "bundle" in entry[2]]
+    assert found == [("KB283", budget, "the go bundle on x86_64 is 1900.0 MiB, the budget is 1792.0 MiB")]
+    found = [entry for entry in weighed(folder, shim_v2_go=1148, qemu=900) if "bundle" in entry[2]]
+    assert found == [("KB283", limit, "the go bundle on x86_64 is 2048.0 MiB, the limit is 2048.0 MiB")]
+
+
+def test_without_a_budget_the_limit_alone_counts(folder):
+    text = (folder.path / COMPONENTS).read_text()
+    (folder.path / COMPONENTS).write_text("\n".join(t for t in text.split("\n") if not t.startswith("size_budget_bytes")))
+    assert folder.findings() == []
+    assert weighed(folder, qemu=2000) == []
+    assert [code for code, *_ in weighed(folder, qemu=2048)] == ["KB283", "KB283"]
