@@ -81,8 +81,8 @@ def load_manifests(
 ) -> Loaded:
     """Read, validate, check and resolve the manifests in ``folder`` (default: the shipped ones).
 
-    With ``build_rules``, a folder, the catalog is also checked against the build rules there; with ``weights``, the bytes of packed
-    components, those against their budgets.
+    With ``build_rules``, a folder, the catalog is also checked against the build rules there; with ``weights``, the bytes of
+    packed components, those against their budgets.
     """
     # Nothing made here is a circle; looking for some would take a fifth of the time.
     was_enabled = gc.isenabled()

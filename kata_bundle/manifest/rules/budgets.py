@@ -50,7 +50,7 @@ def _released(manifests: Manifests) -> dict[tuple[str, str], list[str]]:
 
 @rule("KB282", "a size budget that does not hold", acceptable=True)
 def budgets_hold(manifests: Manifests) -> Iterator[Problem]:
-    """Declared size budgets contradict each other, so that every component can keep its own and the release still grows too large.
+    """Declared size budgets contradict each other: every component can keep its own, and the release still grows too large.
 
     The budget of release bundles has to be below their size limit; the budgets of all components in a bundle together have to fit
     into it on every architecture; where one component of a bundle has a budget, all have. A budget is a whole number of MiB.
@@ -85,8 +85,8 @@ def budgets_hold(manifests: Manifests) -> Iterator[Problem]:
                 f"the budgets of the {family} bundle on {arch} are {_size(total)} together, more than its {_size(limit)}; "
                 f'the largest is that of "{largest}"'
             )
-            related = ((document, limit_at),)
-            yield Problem(document=document, key=having[largest][1], message=message, related=related)
+            beside = ((document, limit_at),)
+            yield Problem(document=document, key=having[largest][1], message=message, related=beside)
     for name, where_it_is in lacking.items():
         message = f'"{name}" has no size budget, but other components of the {where_it_is} have'
         yield Problem(document=document, key=("components", name), message=message, of_key=True)
@@ -94,7 +94,7 @@ def budgets_hold(manifests: Manifests) -> Iterator[Problem]:
 
 @rule("KB283", "larger than its budget", acceptable=True)
 def packed_sizes(manifests: Manifests) -> Iterator[Problem]:
-    """A packed component is larger than its budget, or the components of a release bundle together are larger than the bundle may be.
+    """A packed component is larger than its budget, or those of a release bundle together are larger than the bundle may be.
 
     It is looked for when a bundle is weighed: `kata-bundle check --weigh BUNDLE`. Sizes are those of packed layers, as they are
     published. Components that the bundle does not hold count nothing.
