@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from kata_bundle.core.streams import Readable
 
-__all__ = ["MAX_WINDOW", "FrameWalker"]
+__all__ = ["MAX_WINDOW", "FrameWalker", "measure_frame"]
 
 MAX_WINDOW: Final = 1 << 27
 """Largest decoder window accepted, in bytes (``zstd --long=27``); it bounds the decoder's memory."""
@@ -30,6 +30,37 @@ _RESERVED_FLAG: Final = 0x08
 _SINGLE_SEGMENT_FLAG: Final = 0x20
 _RLE_BLOCK: Final = 1
 _RESERVED_BLOCK: Final = 3
+
+
+def measure_frame(data: memoryview) -> tuple[int, int]:
+    """Return the packed length of the data frame that ``data`` begins with, and the length of content that it states.
+
+    Without decoding it: from the headers of its blocks. Raises :class:`ArchiveError` for what is no complete frame, needs a
+    dictionary, or does not state its length.
+    """
+    try:
+        descriptor = data[4]
+        is_plain = bytes(data[:4]) == _MAGIC and not descriptor & (_RESERVED_FLAG | 3)
+        single_segment = bool(descriptor & _SINGLE_SEGMENT_FLAG)
+        width = (1 if single_segment else 0, 2, 4, 8)[descriptor >> 6]
+        if not is_plain or not width:
+            msg = "no zstd frame that states its length"
+            raise ArchiveError(msg)
+        position = 5 if single_segment else 6
+        content = int.from_bytes(data[position : position + width], "little") + (256 if width == 2 else 0)
+        position += width
+        last = 0
+        while not last:
+            block = data[position] | data[position + 1] << 8 | data[position + 2] << 16
+            last = block & 1
+            position += 4 if block & 6 == _RLE_BLOCK << 1 else 3 + (block >> 3)
+        position += 4 if descriptor & _CHECKSUM_FLAG else 0
+    except IndexError:
+        position, content = len(data) + 1, 0
+    if position > len(data):
+        msg = "truncated inside a zstd frame"
+        raise ArchiveError(msg)
+    return position, content
 
 
 class FrameWalker:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
 from kata_bundle.archive.directories import Directories
+from kata_bundle.archive.framewriter import FramePool, FrameWriter, HoleFinder, cut_frames
 from kata_bundle.archive.kata import PREFIX, check_symlink, iter_kata_entries, rewrite_target
 from kata_bundle.archive.placer import Placer
 from kata_bundle.archive.readahead import read_ahead
@@ -21,7 +23,8 @@ from kata_bundle.archive.streams import Source, open_source, size_left
 from kata_bundle.archive.tarheader import Kind
 from kata_bundle.archive.tarreader import DEFAULT_LIMITS, Limits
 from kata_bundle.archive.tarwriter import tar_size, write_tar
-from kata_bundle.archive.zstd import Recipe, open_compressor, open_decompressor
+from kata_bundle.archive.toc import Table, render_trailer
+from kata_bundle.archive.zstd import open_compressor, open_decompressor
 from kata_bundle.core.digest import CHUNK_SIZE, Digest, HashingReader, HashingWriter
 from kata_bundle.core.errors import ArchiveError, IntegrityError
 from kata_bundle.core.events import NO_PROGRESS, Progress
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from kata_bundle.archive.streams import Opener
+    from kata_bundle.archive.toc import TableRef
+    from kata_bundle.archive.zstd import Recipe
     from kata_bundle.core.fsops import FileOps
     from kata_bundle.core.streams import Writable
 
@@ -42,7 +47,10 @@ __all__ = ["Extracted", "PackedLayer", "extract_layer", "pack_layer", "read_tree
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackedLayer:
-    """The identities and sizes of one packed layer. ``recipe`` is ``None`` for a foreign one, whose making is not known."""
+    """The identities and sizes of one packed layer.
+
+    ``recipe`` is ``None`` for a foreign one, whose making is not known, ``table`` for one without a table of contents.
+    """
 
     tree: Digest
     packed: Digest
@@ -50,6 +58,7 @@ class PackedLayer:
     diff_id: Digest
     unpacked_size_bytes: int
     recipe: Recipe | None
+    table: TableRef | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,12 +80,15 @@ def pack_layer(
     mtime: int,
     what: str | None = None,
     threads: int = 1,
+    pool: FramePool | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> PackedLayer:
     """Write ``tree`` to ``sink`` as a packed layer and return its identities.
 
     ``open_file`` opens a file's content by digest; ``mtime`` is every member's time in seconds since 1970; ``what`` is the name
-    in ``progress`` (default: the digest). Equal arguments give equal bytes; ``threads`` does not change them. Raises
+    in ``progress`` (default: the digest). A recipe with a frame size makes frames and a table of contents (docs/reference/
+    layer-format.md), one without a single frame. Equal arguments give equal bytes; ``threads`` does not change them, nor does
+    ``pool``, whose threads are used instead of new ones and whose recipe must be the same. Raises
     :class:`IntegrityError` when a content is not what its digest says, or the tree has what an archive may not have: set-id or
     sticky bits, links that leave the tree.
     """
@@ -90,22 +102,68 @@ def pack_layer(
     size = tar_size(tree.entries.items(), mtime=mtime)
     packed = HashingWriter(sink)
     task = f"pack {what or tree.digest[:19]}"
+    advance = partial(progress.advance, task)
     progress.start(task, size)
     try:
-        with open_compressor(packed, recipe, size, threads=threads) as compressor:
-            unpacked = HashingWriter(compressor)
-            members = ((path, entry, _opener(entry, open_file)) for path, entry in tree.entries.items())
-            write_tar(members, unpacked, mtime=mtime, on_progress=partial(progress.advance, task))
+        if recipe.frame_size is None:
+            with open_compressor(packed, recipe, size, threads=threads) as compressor:
+                unpacked = HashingWriter(compressor)
+                members = ((path, entry, _opener(entry, open_file)) for path, entry in tree.entries.items())
+                write_tar(members, unpacked, mtime=mtime, on_progress=advance)
+            table, diff_id = None, unpacked.digest
+        else:
+            with FramePool(recipe, threads=threads) if pool is None else nullcontext(pool) as frames:
+                made = _pack_frames(tree, open_file, packed, frames, size, mtime=mtime, on_progress=advance)
+            table, diff_id = made.ref(), made.diff_id
     finally:
         progress.finish(task)
     return PackedLayer(
         tree=tree.digest,
         packed=packed.digest,
         packed_size_bytes=packed.size_bytes,
-        diff_id=unpacked.digest,
-        unpacked_size_bytes=unpacked.size_bytes,
+        diff_id=diff_id,
+        unpacked_size_bytes=size,
         recipe=recipe,
+        table=table,
     )
+
+
+def _pack_frames(
+    tree: Tree,
+    open_file: Callable[[Digest], BinaryIO],
+    sink: Writable,
+    pool: FramePool,
+    size: int,
+    *,
+    mtime: int,
+    on_progress: Callable[[int], None],
+) -> Table:
+    recipe, holes = pool.recipe, dict[RelPath, HoleFinder]()
+
+    def opener(path: RelPath, entry: Entry) -> Opener | None:
+        if not isinstance(entry, File):
+            return None
+        holes[path] = finder = HoleFinder()
+        return lambda: cast("BinaryIO", _Watched(open_file(entry.digest), finder))
+
+    frames = FrameWriter(sink, cut_frames(tree, size, mtime=mtime, frame_size=recipe.frame_size or size), pool)
+    unpacked = HashingWriter(frames)
+    write_tar(
+        ((path, entry, opener(path, entry)) for path, entry in tree.entries.items()),
+        unpacked,
+        mtime=mtime,
+        on_progress=on_progress,
+    )
+    table = Table.of(
+        tree,
+        recipe=recipe,
+        mtime=mtime,
+        diff_id=unpacked.digest,
+        frames=frames.finish(),
+        holes={path: finder.holes for path, finder in holes.items()},
+    )
+    sink.write(render_trailer(table.to_json()))
+    return table
 
 
 def scan_layer(
@@ -228,6 +286,26 @@ def read_tree(
         msg = f"{directory} has {len(special)} entries that are no file, directory or symbolic link: {shown}"
         raise IntegrityError(msg)
     return Tree.of(entries)
+
+
+class _Watched:
+    """A content whose bytes are shown to a finder of holes as they are read."""
+
+    def __init__(self, stream: BinaryIO, finder: HoleFinder) -> None:
+        self._stream = stream
+        self._finder = finder
+
+    def __enter__(self) -> Self:
+        self._stream.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stream.__exit__(kind, error, trace)
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._stream.read(size)
+        self._finder.feed(data)
+        return data
 
 
 class _Task:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from kata_bundle.archive.frames import MAX_WINDOW, FrameWalker
+from kata_bundle.archive.frames import MAX_WINDOW, FrameWalker, measure_frame
 from kata_bundle.core.errors import ArchiveError, IntegrityError
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ __all__ = [
     "DEFAULT_LEVEL",
     "MAX_FRAME_SIZE",
     "MIN_FRAME_SIZE",
+    "FrameCompressor",
+    "FrameDecoder",
     "Recipe",
     "current_recipe",
     "open_compressor",
@@ -87,6 +89,69 @@ def current_recipe(level: int = DEFAULT_LEVEL, frame_size: int | None = None) ->
     return Recipe(codec="zstd", level=level, library=library, frame_size=frame_size)
 
 
+class FrameCompressor:
+    """Compresses whole frames by one recipe. Of one thread.
+
+    Raises :class:`IntegrityError` when the recipe is another library version's. Frames have no checksum: a layer's table has a
+    better one of each.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        import zstandard
+
+        _check_library(recipe)
+        self._compressor = zstandard.ZstdCompressor(level=recipe.level, write_checksum=False, write_content_size=True)
+
+    def compress(self, data: bytes | bytearray) -> bytes:
+        """Return ``data`` as one frame that states its length."""
+        return self._compressor.compress(data)
+
+
+class FrameDecoder:
+    """Decodes single frames into one buffer, used again for each. Of one thread.
+
+    ``frame_size`` is the longest content in bytes.
+    """
+
+    def __init__(self, frame_size: int) -> None:
+        import zstandard
+
+        self.buffer = bytearray(frame_size)
+        """Content of the frame decoded last, and behind it what was left of earlier ones."""
+        self._view = memoryview(self.buffer)
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+        self._corrupt = zstandard.ZstdError
+
+    def decode(self, packed: memoryview, size_bytes: int, *, what: str) -> memoryview:
+        """Return the content of the frame ``packed``, valid until the next call.
+
+        Raises :class:`ArchiveError` naming ``what`` unless it is exactly one frame with a content of ``size_bytes``.
+        """
+        try:
+            if measure_frame(packed) != (len(packed), size_bytes):
+                msg = "it is not one frame of the length that was promised"
+                raise ArchiveError(msg)
+            # With room for all of it, the library decodes straight into the buffer.
+            view = self._view[:size_bytes]
+            reader = self._decompressor.stream_reader(packed)
+            done = 0
+            while done < size_bytes and (count := reader.readinto(view[done:])):
+                done += count
+            if done < size_bytes:
+                msg = f"it decodes to {done} bytes, expected {size_bytes}"
+                raise ArchiveError(msg)
+        except (self._corrupt, ArchiveError) as error:
+            msg = f"{what}: corrupt: {error}"
+            raise ArchiveError(msg) from None
+        return view
+
+
+def _check_library(recipe: Recipe) -> None:
+    if recipe.library != current_recipe().library:
+        msg = f"the recipe needs libzstd {recipe.library}, this installation has {current_recipe().library}"
+        raise IntegrityError(msg, hint="install the zstandard release that has it, or pack with the current recipe")
+
+
 @contextmanager
 def open_compressor(sink: Writable, recipe: Recipe, size_bytes: int, *, threads: int = 1) -> Iterator[Writable]:
     """Yield a sink whose input arrives in ``sink`` compressed; exactly ``size_bytes`` have to be written to it.
@@ -96,9 +161,7 @@ def open_compressor(sink: Writable, recipe: Recipe, size_bytes: int, *, threads:
     """
     import zstandard
 
-    if recipe.library != current_recipe().library:
-        msg = f"the recipe needs libzstd {recipe.library}, this installation has {current_recipe().library}"
-        raise IntegrityError(msg, hint="install the zstandard release that has it, or pack with the current recipe")
+    _check_library(recipe)
     if threads < 1:
         msg = "a compressor needs at least one thread"
         raise ValueError(msg)
