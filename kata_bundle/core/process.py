@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
@@ -12,11 +14,12 @@ from typing import TYPE_CHECKING, BinaryIO
 from kata_bundle.core.errors import BuildError, HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["Completed", "base_environment", "find_program", "run", "stream_output"]
+__all__ = ["Completed", "base_environment", "find_program", "run", "run_logged", "stream_output"]
 
+_ASK_S = 0.1
 _KEPT = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
@@ -125,6 +128,49 @@ def stream_output(argv: Sequence[str], *, env: Mapping[str, str] | None = None) 
                 raise _failed(Completed(argv=tuple(argv), status=status, stdout=b"", stderr=errors.read()))
 
     return context()
+
+
+def run_logged(
+    argv: Sequence[str],
+    *,
+    log: BinaryIO,
+    env: Mapping[str, str],
+    cwd: str | os.PathLike[str],
+    timeout_s: float,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> int | None:
+    """Run ``argv`` in a session of its own, both outputs written to ``log``; return its exit status.
+
+    ``None`` when it outlived ``timeout_s`` or ``is_cancelled`` came true (asked ten times a second): then it and everything in
+    its session were killed, as they are when this call is left by an exception. A missing program raises :class:`HostError`.
+    """
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        msg = f'program "{argv[0]}" is not installed'
+        raise HostError(msg) from None
+    left = timeout_s
+    try:
+        while True:
+            try:
+                return process.wait(timeout=min(_ASK_S, left))
+            except subprocess.TimeoutExpired:
+                left -= _ASK_S
+                if left <= 0 or is_cancelled():
+                    return None
+    finally:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _failed(result: Completed) -> BuildError:

@@ -1,0 +1,109 @@
+"""Trees of the store as directories, for sandboxes to look at.
+
+::
+
+    <store>/checkouts/<64 hex>/     one tree, all dates set to one instant, made once and shared by every sandbox, read-only there
+    <store>/checkouts/tmp/          trees being written, each locked by its writer
+
+A checkout appears by rename, whole. It can be thrown away at any time when no build is running. Must not know: actions.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from kata_bundle.core.digest import hex_part
+from kata_bundle.core.relpath import os_bytes
+from kata_bundle.core.tree import Directory, File, Hardlink, Symlink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kata_bundle.core.tree import Tree
+    from kata_bundle.store import Store
+
+__all__ = ["INSTANT", "checkout", "write_tree"]
+
+INSTANT: Final = 315532800
+"""Date of every file in a checkout, in seconds since 1970: the first that a ZIP archive can state, 1980-01-01."""
+
+
+def checkout(store: Store, tree: Tree) -> Path:
+    """Return a directory with the content of ``tree``, made if there is none yet. Nothing in it may be changed.
+
+    Raises :class:`IntegrityError` when the store lacks a file of it or has another one.
+    """
+    folder = store.root / "checkouts"
+    target = folder / hex_part(tree.digest)
+    if target.is_dir():
+        return target
+    (folder / "tmp").mkdir(parents=True, exist_ok=True)
+    _sweep(folder / "tmp")
+    work = tempfile.mkdtemp(dir=folder / "tmp")
+    descriptor = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        content = os.path.join(work, "tree")
+        os.mkdir(content, 0o755)
+        write_tree(store, tree, Path(content))
+        try:
+            os.rename(content, target)
+        except OSError:
+            # Somebody else made the same one meanwhile; anything else that is there is no checkout.
+            if not target.is_dir():
+                raise
+        return target
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        os.close(descriptor)
+
+
+def write_tree(store: Store, tree: Tree, folder: Path) -> None:
+    """Write the content of ``tree`` into the empty ``folder``, all dates set to :data:`INSTANT`.
+
+    Raises :class:`IntegrityError` when the store lacks a file of it or has another one.
+    """
+    root = os.fsencode(folder)
+    directories: list[tuple[bytes, int]] = [(root, 0o755)]
+    for path, entry in tree.entries.items():
+        full = os.path.join(root, os_bytes(path))
+        match entry:
+            case Directory(mode=mode):
+                os.mkdir(full, 0o700)
+                directories.append((full, mode))
+            case File(mode=mode, digest=digest):
+                with store.open(digest) as source, open(full, "xb") as sink:
+                    shutil.copyfileobj(source, sink, 1 << 20)
+                os.chmod(full, mode)
+                os.utime(full, (INSTANT, INSTANT))
+            case Symlink(target=text):
+                os.symlink(os_bytes(text), full)
+                os.utime(full, (INSTANT, INSTANT), follow_symlinks=False)
+            case Hardlink(target=first):
+                os.link(os.path.join(root, os_bytes(first)), full)
+    # Last and from the inside out: writing into a directory changes its date, and a mode may forbid it.
+    for full, mode in _inside_out(directories):
+        os.chmod(full, mode)
+        os.utime(full, (INSTANT, INSTANT))
+
+
+def _inside_out(directories: Iterable[tuple[bytes, int]]) -> list[tuple[bytes, int]]:
+    return sorted(directories, reverse=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed writers left; their locks died with them."""
+    for path in folder.iterdir():
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(descriptor)

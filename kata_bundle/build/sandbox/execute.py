@@ -1,0 +1,242 @@
+"""Carry out one action on this machine: inputs on disk, command in its walls, outputs into the store.
+
+::
+
+    <store>/work/<name>-<random>/   one action: build/ (what it may write), tmp/, proc/ (covers), log; locked while it runs
+
+After success the folder goes; after a failure it stays for a look inside and is named in the error, up to :data:`KEPT` of them.
+Must not know: rules, caches.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from kata_bundle.build.action.model import ROOT, WORK, normalized
+from kata_bundle.build.sandbox.backend import (
+    Backend,
+    Limits,
+    bare_command,
+    bare_environment,
+    bubblewrap_problem,
+    wrapped_command,
+    write_covers,
+)
+from kata_bundle.build.sandbox.checkout import checkout, write_tree
+from kata_bundle.core.clock import monotonic
+from kata_bundle.core.errors import BuildError
+from kata_bundle.core.process import run_logged
+from kata_bundle.core.relpath import RelPath, quoted
+from kata_bundle.core.tree import Directory, File, Symlink, Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kata_bundle.build.action.model import Action
+    from kata_bundle.core.digest import Digest
+    from kata_bundle.core.tree import Entry
+    from kata_bundle.store import Store
+
+__all__ = ["KEPT", "Executed", "execute", "shell_command"]
+
+KEPT: Final = 5
+"""Work folders of failed actions that are kept."""
+_SHOWN: Final = 4000
+_SAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Executed:
+    """What an action made: ``outputs`` below the action's work folder, modes 0644 and 0755."""
+
+    outputs: Tree
+    log: Digest
+    """What it printed."""
+    duration_s: float
+    is_hermetic: bool
+
+
+def execute(
+    store: Store,
+    action: Action,
+    *,
+    backend: Backend = Backend.BUBBLEWRAP,
+    limits: Limits | None = None,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> Executed:
+    """Run ``action`` and return what it made, with its files in ``store``.
+
+    Raises :class:`BuildError` when the command fails, takes too long, is cancelled, leaves out an output, writes elsewhere than
+    its outputs and ``/tmp``, or makes more than ``limits`` allow; :class:`HostError` when this host has no sandbox;
+    :class:`IntegrityError` when the store lacks an input.
+    """
+    limits = limits or Limits()
+    if backend is Backend.BUBBLEWRAP and (problem := bubblewrap_problem()) is not None:
+        raise problem
+    with _work_folder(store, action) as work:
+        argv, env = _prepare(store, action, work, backend, limits)
+        started = monotonic()
+        with open(work / "log", "xb") as log:
+            status = run_logged(argv, log=log, env=env, cwd=work / "build", timeout_s=action.timeout_s, is_cancelled=is_cancelled)
+        duration = monotonic() - started
+        if status != 0:
+            raise _failed(action, work, status, is_cancelled=is_cancelled())
+        outputs = _collect(store, action, work, limits)
+        digest, _ = store.put_file(work / "log")
+    return Executed(outputs=outputs, log=digest, duration_s=duration, is_hermetic=backend.is_hermetic)
+
+
+def _prepare(store: Store, action: Action, work: Path, backend: Backend, limits: Limits) -> tuple[list[str], dict[str, str]]:
+    build = work / "build"
+    for name in ("build", "tmp", "proc"):
+        (work / name).mkdir(mode=0o755)
+    inputs: dict[str, Path] = {}
+    for at, tree in sorted(action.inputs.items()):
+        if at == ROOT:
+            continue
+        target = work / at
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if backend is Backend.NONE:
+            target.mkdir()
+            write_tree(store, normalized(tree), target)
+        else:
+            target.mkdir()
+            inputs[at] = checkout(store, normalized(tree))
+    if backend is Backend.NONE:
+        return bare_command(action.argv, limits), bare_environment({**action.env, "TMPDIR": str(work / "tmp")})
+    write_covers(work / "proc")
+    # The mount points are there for bubblewrap; every server makes the same ones.
+    root = Tree.of({**dict.fromkeys(map(RelPath, (WORK, "proc", "dev", "tmp")), Directory()), **_root_entries(action)})
+    command = wrapped_command(
+        action.argv,
+        root=checkout(store, root),
+        work=build,
+        temporary=work / "tmp",
+        covers=work / "proc",
+        inputs=inputs,
+        env=action.env,
+        limits=limits,
+        folder=WORK,
+    )
+    (work / "command").write_text(shlex.join(command) + "\n")
+    return command, {}
+
+
+def shell_command(folder: Path) -> list[str]:
+    """Return the command line that opens a shell where the failed action of work folder ``folder`` ran.
+
+    Raises :class:`BuildError` when the folder is not that of an action in bubblewrap.
+    """
+    try:
+        command = shlex.split((folder / "command").read_text())
+        at = command.index("--chdir")
+    except (OSError, ValueError):
+        msg = f"{folder} is not the work folder of a failed sandboxed action"
+        raise BuildError(msg) from None
+    # A new session would take the terminal away.
+    return [*(word for word in command[: at + 2] if word != "--new-session"), "--", "/bin/sh"]
+
+
+def _root_entries(action: Action) -> dict[RelPath, Entry]:
+    return dict(normalized(action.inputs[ROOT]).entries) if ROOT in action.inputs else {}
+
+
+def _collect(store: Store, action: Action, work: Path, limits: Limits) -> Tree:
+    """Return the outputs as a tree; everything that is wrong with them is said at once."""
+    build = work / "build"
+    missing = [path for path in action.outputs if not os.path.lexists(build / path)]
+    places = {RelPath(at.removeprefix(f"{WORK}/")) for at in action.inputs if at != ROOT}
+    strays = sorted(_strays(build, RelPath(""), places | set(action.outputs)))
+    problems = []
+    if missing:
+        problems.append(f"it did not make {', '.join(quoted(path) for path in missing)}")
+    if strays:
+        problems.append(f"it wrote {', '.join(quoted(path) for path in strays[:20])}, which are not declared as outputs")
+    if (size := sum(_size(build / path) for path in action.outputs if path not in missing)) > limits.output_bytes:
+        problems.append(f"its outputs have {size} bytes, {limits.output_bytes} are allowed")
+    if problems:
+        msg = f"{action.name}: " + "; ".join(problems)
+        raise BuildError(msg, hint=f"declare outputs in the rule, write what is not kept to /tmp; look into {build}")
+    entries: dict[RelPath, Entry] = {}
+    for path in action.outputs:
+        place = build / path
+        if place.is_symlink():
+            entries[path] = Symlink(target=os.readlink(place))
+        elif place.is_dir():
+            entries[path] = Directory()
+            tree = store.ingest_directory(place)
+            entries |= {RelPath(f"{path}/{name}"): entry for name, entry in normalized(tree).entries.items()}
+        else:
+            mode = place.lstat().st_mode
+            digest, size = store.put_file(place)
+            entries[path] = File(mode=0o755 if mode & 0o100 else 0o644, size_bytes=size, digest=digest)
+    return Tree.of(entries)
+
+
+def _strays(folder: Path, prefix: RelPath, allowed: set[RelPath]) -> Iterator[RelPath]:
+    """Yield what lies in ``folder`` and neither is, nor leads to, an allowed path."""
+    for item in os.scandir(folder):
+        path = RelPath(f"{prefix}/{item.name}" if prefix else item.name)
+        if path in allowed:
+            continue
+        if item.is_dir(follow_symlinks=False) and any(other.startswith(f"{path}/") for other in allowed):
+            yield from _strays(folder / item.name, path, allowed)
+        else:
+            yield path
+
+
+def _size(path: Path) -> int:
+    if path.is_symlink() or not path.is_dir():
+        return path.lstat().st_size
+    return sum(
+        os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(path, followlinks=False) for name in names
+    )
+
+
+def _failed(action: Action, work: Path, status: int | None, *, is_cancelled: bool) -> BuildError:
+    with open(work / "log", "rb") as log:
+        log.seek(max(0, os.fstat(log.fileno()).st_size - _SHOWN))
+        tail = log.read().decode("utf-8", "replace").strip()
+    if status is None:
+        reason = "was cancelled" if is_cancelled else f"did not end within {action.timeout_s:g} s"
+    else:
+        reason = f"failed with exit code {status}"
+    msg = f"{action.name} {reason}" + (f":\n{tail}" if tail else "")
+    return BuildError(msg, hint=f"the whole log: {work / 'log'}; the work folder is kept: kata-bundle debug shell {work.name}")
+
+
+@contextmanager
+def _work_folder(store: Store, action: Action) -> Iterator[Path]:
+    parent = store.root / "work"
+    parent.mkdir(exist_ok=True)
+    _drop_old(parent)
+    work = Path(tempfile.mkdtemp(prefix=f"{_SAFE.sub('-', action.name)[:60]}-", dir=parent))
+    descriptor = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield work
+        shutil.rmtree(work, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
+def _drop_old(parent: Path) -> None:
+    """Remove all but the newest folders that nobody works in."""
+    folders = sorted((path for path in parent.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in folders[KEPT:]:
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(descriptor)
