@@ -49,6 +49,7 @@ __all__ = [
     "TableRef",
     "iter_members",
     "layout",
+    "max_packed",
     "parse_footer",
     "render_trailer",
     "trailer_around",
@@ -125,6 +126,8 @@ class Table:
     """sha256 of the unpacked tar."""
     frames: tuple[Frame, ...]
     tree: Tree
+    starts: tuple[int, ...]
+    """Where in the tar the header of each entry begins, in the order of the tree."""
     offsets: Mapping[RelPath, int]
     """Regular file → where in the tar its content begins."""
     holes: Mapping[RelPath, tuple[Hole, ...]]
@@ -147,7 +150,7 @@ class Table:
         holes that are none, entries that no archive may have.
         """
         _check_tree(tree)
-        offsets, tar_size = layout(tree, mtime=mtime)
+        starts, offsets, tar_size = layout(tree, mtime=mtime)
         table = cls(
             recipe=recipe,
             mtime=mtime,
@@ -155,6 +158,7 @@ class Table:
             diff_id=diff_id,
             frames=frames,
             tree=tree,
+            starts=starts,
             offsets=offsets,
             holes={path: found for path, found in holes.items() if found},
         )
@@ -269,8 +273,7 @@ class Table:
             if not 0 < frame.tar_bytes <= frame_size:
                 msg = f"frame {number} decodes to {frame.tar_bytes} bytes, expected 1 to {frame_size}"
                 raise ArchiveError(msg)
-            # What zstd needs at most for data that it cannot make smaller (RFC 8878: three bytes a block, and headers).
-            if not 0 < frame.packed_bytes <= frame.tar_bytes + (frame.tar_bytes >> 8) + 512:
+            if not 0 < frame.packed_bytes <= max_packed(frame.tar_bytes):
                 msg = f"frame {number} has {frame.packed_bytes} packed bytes for {frame.tar_bytes} bytes of tar"
                 raise ArchiveError(msg)
             total += frame.tar_bytes
@@ -288,6 +291,14 @@ class Table:
                 end = offset + length
 
 
+def max_packed(tar_bytes: int) -> int:
+    """Return the most bytes that a frame with a content of ``tar_bytes`` may have.
+
+    zstd stores what it cannot make smaller, in blocks with three bytes of header (RFC 8878, section 3.1.1.2).
+    """
+    return tar_bytes + (tar_bytes >> 8) + 512
+
+
 def iter_members(tree: Tree, *, mtime: int) -> Iterator[tuple[RelPath, Entry, int, int]]:
     """Yield each entry of ``tree`` with where in its tar the header begins, and where it ends and the content begins."""
     position = len(prefix_headers(PREFIX, mtime))
@@ -298,16 +309,18 @@ def iter_members(tree: Tree, *, mtime: int) -> Iterator[tuple[RelPath, Entry, in
             position += -(-entry.size_bytes // BLOCK) * BLOCK
 
 
-def layout(tree: Tree, *, mtime: int) -> tuple[dict[RelPath, int], int]:
-    """Return where in the tar of ``tree`` the content of each regular file begins, and the length of that tar in bytes."""
+def layout(tree: Tree, *, mtime: int) -> tuple[tuple[int, ...], dict[RelPath, int], int]:
+    """Return where in the tar of ``tree`` each member begins, each file's content begins, and the length of that tar in bytes."""
     end = len(prefix_headers(PREFIX, mtime))
+    starts: list[int] = []
     offsets: dict[RelPath, int] = {}
-    for path, entry, _, content in iter_members(tree, mtime=mtime):
+    for path, entry, start, content in iter_members(tree, mtime=mtime):
+        starts.append(start)
         end = content
         if isinstance(entry, File):
             offsets[path] = content
             end += -(-entry.size_bytes // BLOCK) * BLOCK
-    return offsets, end + len(TAR_END)
+    return tuple(starts), offsets, end + len(TAR_END)
 
 
 def render_trailer(document: bytes) -> bytes:
