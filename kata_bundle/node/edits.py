@@ -81,6 +81,7 @@ class PristineHost:
 
     def names(self, path: str) -> tuple[str, ...]:
         """Return the names that directory ``path`` would have."""
+        self._machine.watched.add(("names", path))
         changed = {p for p in (*self._records, *self._before) if posixpath.dirname(p) == path}
         names = {name for name in self._view.names(path) if posixpath.join(path, name) not in changed}
         names |= {posixpath.basename(p) for p in changed if self.read(p) is not None}
@@ -88,6 +89,7 @@ class PristineHost:
 
     def is_directory(self, path: str) -> bool:
         """Return whether ``path`` is a directory."""
+        self._machine.watched.add(("kind", path))
         return self._view.is_directory(path)
 
 
@@ -319,6 +321,7 @@ def _make_parents(machine: Machine, plan: EditPlan, path: str, *, adopted: bool 
     while parent not in {"", "/"} and parent not in plan.created:
         if f"{machine.site.dest}/".startswith(f"{parent}/"):
             break  # the install directory and its parents are there before anything else
+        machine.watched.add(("kind", parent))
         if not os.path.isdir(machine.site.at(parent, follow=True)):
             missing.append(parent)
         elif parent in plan.others.created or (adopted and parent.startswith(machine.site.dest + "/")):

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.archive.layer import extract_layer
+from kata_bundle.core.errors import HostError
 from kata_bundle.core.tree import DIRECTORY_MODE, Directory, File, Hardlink, Symlink, Tree
+from kata_bundle.node.seen import is_same_file, signature
 from kata_bundle.node.state import remove_tree
 from kata_bundle.node.userfiles import mirror_user_files
 
@@ -44,6 +46,8 @@ class Previous:
     unchanged: frozenset[RelPath]
     generated: frozenset[RelPath]
     """Never linked: an administrator's edit in place would reach both generations."""
+    stats: Mapping[RelPath, str]
+    """What ``lstat`` said of each path before it was found unchanged."""
 
 
 class Staging:
@@ -55,6 +59,8 @@ class Staging:
         self._final = machine.site.generation(number)
         self._layers = self._final + _LAYERS
         self.folder = self._final + _PARTIAL
+        self.placed: dict[RelPath, str] = {}
+        """What ``lstat`` said of every file once it was in place."""
 
     def begin(self) -> None:
         """Make the empty directory."""
@@ -109,6 +115,7 @@ class Staging:
                 case File():
                     if path in fresh or previous is None or not self._link_previous(previous, path, entry, place):
                         self._place(place, entry, contents)
+                    self.placed[path] = signature(place)
                 case Symlink(target=target):
                     self._files.symlink(target, place)
                 case Hardlink(target=target):
@@ -153,6 +160,9 @@ class Staging:
             if error.errno not in _NO_LINK:
                 raise
             return False
+        if path in previous.stats and not is_same_file(previous.stats[path], signature(place)):
+            msg = f'"{source}" was changed while the install ran'
+            raise HostError(msg, hint="run the command again")
         return True
 
     def _link(self, source: str, place: str) -> None:

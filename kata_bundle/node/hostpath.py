@@ -21,11 +21,15 @@ __all__ = ["HostFiles"]
 
 
 class HostFiles:
-    """Files by host path below the root of ``site``. A path that is a link stands for the file the link leads to."""
+    """Files by host path below the root of ``site``. A path that is a link stands for the file the link leads to.
 
-    def __init__(self, site: Site, files: FileOps) -> None:
+    Every file that is read is added to ``watched``.
+    """
+
+    def __init__(self, site: Site, files: FileOps, watched: set[tuple[str, str]] | None = None) -> None:
         self._site = site
         self._files = files
+        self._watched = set() if watched is None else watched
 
     def state(self, path: str) -> FileState | None:
         """Return the regular file ``path`` as it is now, ``None`` for none. Raises :class:`HostError` for a directory."""
@@ -38,7 +42,9 @@ class HostFiles:
         try:
             descriptor = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except (FileNotFoundError, NotADirectoryError):
+            self._watched.add(("none", path))
             return None
+        self._watched.add(("file", path))
         with open(descriptor, "rb") as stream:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):

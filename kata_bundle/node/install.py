@@ -21,17 +21,20 @@ from kata_bundle.node.payload import scan_layers
 from kata_bundle.node.plan import keep_contents
 from kata_bundle.node.prepare import Prepared, Work, begin, nothing, prepare
 from kata_bundle.node.recover import Recovered, recover, sweep
+from kata_bundle.node.remember import remember_answer, remember_tree
 from kata_bundle.node.state import ensure_state, load_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from kata_bundle.core.digest import Digest
+    from kata_bundle.core.relpath import RelPath
     from kata_bundle.core.tree import Tree
     from kata_bundle.node.desired import Desired
     from kata_bundle.node.machine import Machine
     from kata_bundle.node.plan import Plan
     from kata_bundle.node.receipt import Receipt
+    from kata_bundle.node.remember import Answered
 
 __all__ = ["Installed", "finish_install", "install", "plan_install"]
 
@@ -64,20 +67,26 @@ def install(
     approved: Digest | None = None,
     accept_gap: bool = False,
     pause: bool = False,
+    hash_all: bool = False,
+    answer: Callable[[Installed], Answered | None] | None = None,
 ) -> Installed:
     """Make the node have what is ``desired``. The node-wide lock has to be held.
 
     With ``pause``, files that a runtime loads and all service calls are left to :func:`finish_install`, run by another process.
     With ``approved``, only a plan of that digest is carried out. ``accept_gap`` allows the adoption of an in-place tree on a file
-    system that cannot exchange names. Raises what :func:`~kata_bundle.node.recover.recover` and
-    :func:`~kata_bundle.node.activate.activate` raise; :class:`InstallRestoredError` when staging failed, and every error of the
-    source as it is, after which everything is as before.
+    system that cannot exchange names. Files that look untouched since they were last found in order are not hashed again, unless
+    ``hash_all``. When nothing has to be done, ``answer`` may say what is to be answered to the next request like this.
+
+    Raises what :func:`~kata_bundle.node.recover.recover` and :func:`~kata_bundle.node.activate.activate` raise;
+    :class:`InstallRestoredError` when staging failed, and every error of the source as it is, after which everything is as
+    before.
     """
+    began = clock.now()
     recovered = recover(machine)
     state = load_state(machine.site)
     if not desired.selection.components:
         return Installed(plan=nothing(desired, state), receipt=state.receipt, recovered=recovered)
-    work = begin(machine, desired, state)
+    work = begin(machine, desired, state, hash_all=hash_all)
     staging = Staging(machine, state.next_number)
     try:
         trees: Mapping[str, Tree] = {}
@@ -93,7 +102,9 @@ def install(
         if prepared.plan.changes_nothing and prepared.receipt == state.receipt:
             staging.discard()
             pruned = _prune(machine, keep)
-            return Installed(plan=prepared.plan, receipt=state.receipt, recovered=recovered, pruned=pruned)
+            done = Installed(plan=prepared.plan, receipt=state.receipt, recovered=recovered, pruned=pruned)
+            _remember_answer(work, done, began, answer)
+            return done
         journal = _stage(work, prepared, staging)
     except (OSError, BundleError) as error:
         _abandon(machine)
@@ -109,7 +120,10 @@ def install(
     if pause:
         return Installed(plan=prepared.plan, receipt=prepared.receipt, recovered=recovered)
     pruned = _prune(machine, keep)
-    return Installed(plan=prepared.plan, receipt=load_state(machine.site).receipt, recovered=recovered, pruned=pruned)
+    receipt = load_state(machine.site).receipt
+    if receipt is not None and prepared.plan.stages:
+        _remember_tree(machine, receipt, staging.placed)
+    return Installed(plan=prepared.plan, receipt=receipt, recovered=recovered, pruned=pruned)
 
 
 def finish_install(machine: Machine, *, keep: int = 2) -> Receipt | None:
@@ -131,6 +145,25 @@ def _prune(machine: Machine, keep: int) -> tuple[int, ...]:
         machine.progress.note(f"old generations could not be removed, the next command tries again: {describe(error)}")
         return ()
     return pruned
+
+
+def _remember_tree(machine: Machine, receipt: Receipt, placed: Mapping[RelPath, str]) -> None:
+    try:
+        remember_tree(machine, receipt, placed)
+    except OSError as error:
+        machine.progress.note(f"file times could not be recorded, the next install hashes everything: {describe(error)}")
+
+
+def _remember_answer(work: Work, done: Installed, began: float, answer: Callable[[Installed], Answered | None] | None) -> None:
+    if work.inspection is None or done.receipt is None:
+        return
+    answered = None
+    if answer is not None and done.recovered is Recovered.NOTHING and not done.pruned:
+        answered = answer(done)
+    try:
+        remember_answer(work.machine, done.receipt, work.inspection.stats, began, answered)
+    except OSError as error:
+        work.machine.progress.note(f"file times could not be recorded: {describe(error)}")
 
 
 def _ensure_state(work: Work) -> None:
@@ -164,8 +197,13 @@ def _stage(work: Work, prepared: Prepared, staging: Staging) -> Journal:
             staging.begin()
         previous = None
         if old is not None and work.inspection is not None:
-            unchanged, generated = work.inspection.unchanged, frozenset(old.generated)
-            previous = Previous(folder=work.old_folder, tree=old.tree, unchanged=unchanged, generated=generated)
+            previous = Previous(
+                folder=work.old_folder,
+                tree=old.tree,
+                unchanged=work.inspection.unchanged,
+                generated=frozenset(old.generated),
+                stats=work.inspection.stats,
+            )
         staging.fill(receipt.tree, work.contents, previous, receipt.generated)
         if old is not None:
             staging.carry(work.old_folder, prepared.user_files, receipt.tree.entries)

@@ -86,6 +86,8 @@ class Machine:
     files: FileOps = field(default_factory=FileOps)
     services: Services = field(default_factory=RecordingServices)
     progress: Progress = NO_PROGRESS
+    watched: set[tuple[str, str]] = field(default_factory=set)
+    """What planning looked at on the host: "file" (there), "none" (no file), "names" or "kind", and the host path."""
 
     @cached_property
     def objects(self) -> Objects:
@@ -95,4 +97,4 @@ class Machine:
     @cached_property
     def host(self) -> HostFiles:
         """The host's files outside the generations."""
-        return HostFiles(self.site, self.files)
+        return HostFiles(self.site, self.files, self.watched)

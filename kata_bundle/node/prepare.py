@@ -96,15 +96,18 @@ class Prepared:
         return frozenset(found - there)
 
 
-def begin(machine: Machine, desired: Desired, state: NodeState) -> Work:
-    """Look at what is there: hash the active generation, and find out which layers need not be read again."""
+def begin(machine: Machine, desired: Desired, state: NodeState, *, hash_all: bool = False) -> Work:
+    """Look at what is there: compare the active generation, and find out which layers need not be read again.
+
+    With ``hash_all`` every file is hashed, also those that look untouched since that was done last.
+    """
     selection = desired.selection
     refs = [desired.source.layer(selection.arch, component) for component in selection.components]
     contents = Contents(machine.objects)
     old, inspection, known = state.latest, None, dict[str, Tree]()
     folder, in_place = machine.site.folder, None
     if old is not None:
-        inspection = inspect_generation(machine, old)
+        inspection = inspect_generation(machine, old, trust=not hash_all)
         folder = machine.site.generation(old.generation)
         files = TreeEditor(old.tree)
         for path in sorted(inspection.unchanged):

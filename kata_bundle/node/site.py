@@ -13,6 +13,7 @@
         origin.json                           what had to be created for the first generation
         journal.json | undo.json              an activation under way, forward or backward
         paused.json                           one whose first stage is done, waiting for the second
+        seen                                  file times of what was last found in order (node.seen)
 
 Knows: names. Must not know: what the files hold.
 """
@@ -24,8 +25,12 @@ import re
 import stat
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import HostError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["DEFAULT_DEST", "RESERVED", "STATE", "Site", "destination", "resolve"]
 
@@ -59,10 +64,11 @@ def destination(dest: str = DEFAULT_DEST, suffix: str | None = None) -> str:
     return plain if plain.endswith(f"-{suffix}") else f"{plain}-{suffix}"
 
 
-def resolve(root: str, path: str, *, follow: bool) -> str:
+def resolve(root: str, path: str, *, follow: bool, on_link: Callable[[str], object] | None = None) -> str:
     """Return where host path ``path`` lies when ``root`` stands for ``/``; links on the way are followed inside ``root``.
 
-    The last name is followed only with ``follow``. Names that do not exist are kept. Raises :class:`HostError` for a loop.
+    The last name is followed only with ``follow``. Names that do not exist are kept. ``on_link`` is told the real path of every
+    link that was followed. Raises :class:`HostError` for a loop.
     """
     pending = [part for part in reversed(path.split("/")) if part]
     done: list[str] = []
@@ -85,6 +91,8 @@ def resolve(root: str, path: str, *, follow: bool) -> str:
                 if links > _LINKS_FOLLOWED:
                     msg = f'"{path}" goes through more than {_LINKS_FOLLOWED} symbolic links'
                     raise HostError(msg)
+                if on_link is not None:
+                    on_link(here)
                 target = os.readlink(here)
                 if target.startswith("/"):
                     done.clear()
@@ -154,6 +162,11 @@ class Site:
     def paused(self) -> str:
         """Real path of the journal of an activation that waits for its second stage."""
         return os.path.join(self.state, "paused.json")
+
+    @property
+    def seen(self) -> str:
+        """Real path of the record of what was last found in order."""
+        return os.path.join(self.state, "seen")
 
     def generation(self, number: int) -> str:
         """Real path of a generation."""

@@ -28,6 +28,7 @@ __all__ = [
     "NodeState",
     "ensure_state",
     "find_parting",
+    "leftover_places",
     "load_state",
     "neighbours",
     "other_sites",
@@ -134,6 +135,11 @@ def remove_leftovers(site: Site, files: FileOps) -> None:
     for path in _ancestors(site):
         if os.path.lexists(_beside(path, _UNFINISHED)):
             remove_tree(files, _beside(path, _UNFINISHED))
+
+
+def leftover_places(site: Site) -> tuple[str, ...]:
+    """Return the real paths where an interrupted :func:`ensure_state` or removal may have left something."""
+    return tuple(_beside(path, ending) for path in _ancestors(site) for ending in (_UNFINISHED, _PARTING))
 
 
 def parting_folder(site: Site, created: Collection[str]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from kata_bundle.core.relpath import RelPath, parents
 from kata_bundle.core.tree import Entry, File, Hardlink, Tree
 from kata_bundle.node.hostedit import EditKind
 from kata_bundle.node.plan import link_of, links_there
+from kata_bundle.node.seen import load_record, signature
 from kata_bundle.node.tomledit import copy_keys
 from kata_bundle.node.tomltext import TomlError
 from kata_bundle.node.userfiles import find_user_files
@@ -28,8 +30,9 @@ if TYPE_CHECKING:
     from kata_bundle.core.fields import JsonValue
     from kata_bundle.node.machine import Machine
     from kata_bundle.node.receipt import Receipt, RecordedEdit
+    from kata_bundle.node.site import Site
 
-__all__ = ["Inspection", "Verification", "inspect_generation", "same_tree", "verify"]
+__all__ = ["Inspection", "Verification", "inspect_generation", "recorded_stats", "same_tree", "verify"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +45,10 @@ class Inspection:
     unchanged: frozenset[RelPath]
     """Files found with the recorded content and mode."""
     user_files: Mapping[RelPath, Digest]
+    stats: Mapping[RelPath, str] = field(default_factory=dict)
+    """What ``lstat`` said of every entry before it was read (``node.seen``); of none when it was not read."""
+    hashed: int = 0
+    """Number of files that were read; the others are as they were when they last were."""
 
     @property
     def drifted(self) -> bool:
@@ -63,6 +70,8 @@ class Verification:
     """Files of administrators in drop-in directories, which are as they like them."""
     edited: tuple[str, ...] = field(default=())
     """Files of administrators that hold our keys, changed since by them."""
+    hashed: int = 0
+    """Number of the tree's files that were read; the others look untouched since they last were."""
 
     @property
     def is_clean(self) -> bool:
@@ -79,41 +88,82 @@ class Verification:
             "extra": list(self.extra),
             "administrators": list(self.administrators),
             "edited": list(self.edited),
+            "hashed": self.hashed,
             "clean": self.is_clean,
         }
 
 
-def inspect_generation(machine: Machine, receipt: Receipt) -> Inspection:
-    """Hash the generation of ``receipt`` on disk and compare."""
+def inspect_generation(machine: Machine, receipt: Receipt, *, trust: bool = False) -> Inspection:
+    """Compare the generation of ``receipt`` on disk with what it says, every file hashed.
+
+    With ``trust``, files that are by size, times and inode as they were when the generation was last found in order are not.
+    """
     folder = machine.site.generation(receipt.generation)
     wanted = receipt.tree.entries
     special: list[RelPath] = []
     if not os.path.isdir(folder):
         return Inspection(missing=tuple(wanted), extra=(), changed=(), unchanged=frozenset(), user_files={})
-    task = f"hash generation {receipt.generation}"
+    old = _contents(wanted)
+    recorded = recorded_stats(machine.site, receipt.generation) if trust else {}
+    stats: dict[RelPath, str] = {}
+    hashed = 0
+
+    def known(path: RelPath, at: os.stat_result) -> Digest | None:
+        nonlocal hashed
+        stats[path] = text = signature(path, at)
+        if not stat.S_ISREG(at.st_mode):
+            return None
+        entry = old.get(path)
+        if isinstance(entry, File) and entry.size_bytes == at.st_size and recorded.get(os.path.join(folder, path)) == text:
+            machine.progress.advance(task, at.st_size)
+            return entry.digest
+        hashed += 1
+        return None
+
+    task = f"check generation {receipt.generation}"
     machine.progress.start(task, receipt.tree.size_bytes)
     try:
         found = read_tree(
-            Path(folder), on_progress=lambda count: machine.progress.advance(task, count), on_special=special.append
+            Path(folder),
+            on_progress=lambda count: machine.progress.advance(task, count),
+            on_special=special.append,
+            known=known,
         ).entries
     finally:
         machine.progress.finish(task)
     theirs = find_user_files(folder, wanted)
     allowed = {*theirs, *(parent for path in theirs for parent in parents(path))}
-    old, new = _contents(wanted), _contents(found)
+    new = _contents(found)
     return Inspection(
         missing=tuple(path for path in old if path not in new and path not in special),
         extra=tuple(sorted(path for path in (*new, *special) if path not in old and path not in allowed)),
         changed=tuple(path for path in old if (path in new and old[path] != new[path]) or path in special),
         unchanged=frozenset(path for path, entry in old.items() if isinstance(entry, File) and new.get(path) == entry),
         user_files=theirs,
+        stats=stats,
+        hashed=hashed,
     )
 
 
-def verify(machine: Machine, receipt: Receipt) -> Verification:
-    """Compare everything that ``receipt``, the active generation's, says with the host."""
+def recorded_stats(site: Site, generation: int) -> Mapping[str, str]:
+    """Return real path → ``lstat`` result of what was last found in order; nothing when it was another generation's.
+
+    Nor when the receipt is another one than then: what a file's content should be stands there.
+    """
+    record = load_record(site.seen)
+    receipt = site.receipt(generation)
+    if record is None or record.generation != generation or record.stats.get(receipt) != signature(receipt):
+        return {}
+    return record.stats
+
+
+def verify(machine: Machine, receipt: Receipt, *, quick: bool = False) -> Verification:
+    """Compare everything that ``receipt``, the active generation's, says with the host.
+
+    With ``quick``, files that look untouched since they were last found in order are not hashed.
+    """
     site = machine.site
-    tree = inspect_generation(machine, receipt)
+    tree = inspect_generation(machine, receipt, trust=quick)
     base = site.dest
 
     def place(path: str) -> str:
@@ -153,6 +203,7 @@ def verify(machine: Machine, receipt: Receipt) -> Verification:
         extra=tuple(sorted(set(extra))),
         administrators=tuple(sorted(place(path) for path in tree.user_files)),
         edited=tuple(sorted(edited)),
+        hashed=tree.hashed,
     )
 
 
