@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
     from kata_bundle.node.systemd.connection import Connection
 
-__all__ = ["JOB_TIMEOUT_S", "DBusSystemd", "Systemd", "UnitState", "job_succeeded"]
+__all__ = ["JOB_TIMEOUT_S", "START_LIMIT", "DBusSystemd", "Systemd", "UnitState", "job_succeeded"]
 
 JOB_TIMEOUT_S = 300.0
 """How long a job may take (installer specification §17, §33)."""
 
+START_LIMIT = "start-limit-hit"
+"""The result of a service that was started so often in short time that systemd refuses to start it once more."""
 _NO_SUCH_UNIT = "org.freedesktop.systemd1.NoSuchUnit"
 
 
@@ -58,7 +60,11 @@ class Systemd(Protocol):
         """Make systemd read its unit files again."""
 
     def restart(self, unit: str) -> None:
-        """Restart ``unit`` and wait for the job; raises :class:`UnitError` when it fails or the unit is failed afterwards."""
+        """Restart ``unit`` and wait for the job; raises :class:`UnitError` when it fails or the unit is failed afterwards.
+
+        A unit that systemd refuses only because it was started often lately is made to start all the same: what a failing
+        configuration used up must not keep the one that comes back from being loaded.
+        """
 
     def stop(self, unit: str) -> None:
         """Stop ``unit`` and wait for the job; a unit that systemd does not know is stopped."""
@@ -101,7 +107,13 @@ class DBusSystemd:
         """Restart ``unit`` and wait for the job."""
         name = unit_name(unit)
         with self._connect() as connection:
-            self._run_job(connection, "RestartUnit", name)
+            try:
+                self._run_job(connection, "RestartUnit", name)
+            except UnitError:
+                if self._result(connection, name) != START_LIMIT:
+                    raise
+                connection.call("ResetFailedUnit", (name,), "s")
+                self._run_job(connection, "RestartUnit", name)
             state = self._state(connection, name)
         if state.active_state == "failed":
             msg = f"{name} is failed after its restart"
@@ -140,6 +152,14 @@ class DBusSystemd:
             msg = f'{method} of {name} ended with "{result}"'
             raise UnitError(msg, hint=f"journalctl -u {name} says why")
 
+    def _result(self, connection: Connection, name: str) -> str:
+        """Return how the service ended last; empty where it cannot be told, as for a unit that is no service."""
+        try:
+            path = _first_text(connection.call("GetUnit", (name,), "s"), "GetUnit")
+            return str(_property(connection, path, wire.SERVICE_INTERFACE, "Result", of=name))
+        except DBusCallError:
+            return ""
+
     def _state(self, connection: Connection, name: str) -> UnitState:
         try:
             path = _first_text(connection.call("GetUnit", (name,), "s"), "GetUnit")
@@ -149,12 +169,7 @@ class DBusSystemd:
             return UnitState(name=name, load_state="not-found", active_state="inactive", sub_state="dead", active_since_us=None)
 
         def property_(key: str) -> object:
-            body = connection.call("Get", (wire.UNIT_INTERFACE, key), "ss", path=path, interface=wire.PROPERTIES_INTERFACE)
-            value = body[0] if body else None
-            if not (isinstance(value, tuple) and len(value) == 2):
-                msg = f"systemd answered the property {key} of {name} with {value!r}"
-                raise SystemdError(msg)
-            return value[1]
+            return _property(connection, path, wire.UNIT_INTERFACE, key, of=name)
 
         since = property_("ActiveEnterTimestamp")
         if not isinstance(since, int):
@@ -167,6 +182,15 @@ class DBusSystemd:
             sub_state=str(property_("SubState")),
             active_since_us=since or None,
         )
+
+
+def _property(connection: Connection, path: str, interface: str, key: str, *, of: str) -> object:
+    body = connection.call("Get", (interface, key), "ss", path=path, interface=wire.PROPERTIES_INTERFACE)
+    value = body[0] if body else None
+    if not (isinstance(value, tuple) and len(value) == 2):
+        msg = f"systemd answered the property {key} of {of} with {value!r}"
+        raise SystemdError(msg)
+    return value[1]
 
 
 def _first_text(body: tuple[object, ...], method: str) -> str:

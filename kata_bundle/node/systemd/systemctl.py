@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from kata_bundle.core import clock, process
 from kata_bundle.core.errors import BundleError
-from kata_bundle.node.systemd.client import JOB_TIMEOUT_S, UnitState
+from kata_bundle.node.systemd.client import JOB_TIMEOUT_S, START_LIMIT, UnitState
 from kata_bundle.node.systemd.errors import SystemdError, SystemdUnavailableError, UnitError
 from kata_bundle.node.systemd.wire import unit_name
 
@@ -51,7 +51,13 @@ class SystemctlSystemd:
     def restart(self, unit: str) -> None:
         """Restart ``unit`` and wait for the job."""
         name = unit_name(unit)
-        self._do("restart", "--", name, timeout_s=self._job_timeout_s)
+        try:
+            self._do("restart", "--", name, timeout_s=self._job_timeout_s)
+        except UnitError:
+            if self._ask("show", "--property=Result", "--value", "--", name).strip() != START_LIMIT:
+                raise
+            self._do("reset-failed", "--", name, timeout_s=_SHORT_S)
+            self._do("restart", "--", name, timeout_s=self._job_timeout_s)
         if self.unit_state(name).active_state == "failed":
             msg = f"{name} is failed after its restart"
             raise UnitError(msg, hint=f"journalctl -u {name} says why")

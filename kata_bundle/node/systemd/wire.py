@@ -25,6 +25,7 @@ __all__ = [
     "MAX_MESSAGE",
     "PREFIX_SIZE",
     "PROPERTIES_INTERFACE",
+    "SERVICE_INTERFACE",
     "UNIT_INTERFACE",
     "Message",
     "decode",
@@ -37,6 +38,7 @@ MANAGER_NAME = "org.freedesktop.systemd1"
 MANAGER_PATH = "/org/freedesktop/systemd1"
 MANAGER_INTERFACE = "org.freedesktop.systemd1.Manager"
 UNIT_INTERFACE = "org.freedesktop.systemd1.Unit"
+SERVICE_INTERFACE = "org.freedesktop.systemd1.Service"
 PROPERTIES_INTERFACE = "org.freedesktop.DBus.Properties"
 BUS_NAME = "org.freedesktop.DBus"
 BUS_PATH = "/org/freedesktop/DBus"

@@ -14,35 +14,22 @@ from pathlib import Path
 
 import pytest
 
-from kata_bundle.core.arch import Arch
-from kata_bundle.core.tree import Symlink
 from kata_bundle.node import waiter
-from tests.fixtures import components, deploy
+from tests.fixtures import deploy
 from tests.fixtures.fake_kube import FakeKube
-from tests.fixtures.node import snapshot, write_payload
+from tests.fixtures.images import SHIMS, write_image
+from tests.fixtures.node import snapshot
 
 NODE = "node1"
 SHARED = "katacontainers.io/kata-runtime"
 MARK = "kata-deploy.katacontainers.io/default"
 DAEMONSETS = "/apis/apps/v1/namespaces/kube-system/daemonsets"
-SHIMS = ("qemu", "clh-runtime-rs")
 
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory) -> Path:
     """An installer image's folder, with every component cut short."""
-    folder = tmp_path_factory.mktemp("image")
-    rows = {shim: list(components.row(shim, Arch.X86_64)) for shim in SHIMS}
-    made = {
-        component: {
-            path: f"-> {data.target}" if isinstance(data, Symlink) else data
-            for path, data in components.component_files(component, Arch.X86_64).items()
-        }
-        for component in sorted({name for row in rows.values() for name in row})
-    }
-    write_payload(folder, rows, made)
-    (folder / "versions.yaml").write_bytes(b"assets: {}\n")
-    return folder
+    return write_image(tmp_path_factory.mktemp("image"))
 
 
 @dataclass

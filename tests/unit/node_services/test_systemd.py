@@ -107,6 +107,7 @@ def systemd(answers, *, job_timeout_s: float = 5.0) -> tuple[DBusSystemd, list[w
 def manager(*, state: str = "active", result: str = "done", since: int = 1_700_000_000_000_000, before: bytes = b""):
     properties = {"ActiveState": ("s", state), "LoadState": ("s", "loaded"), "SubState": ("s", "running")}
     properties["ActiveEnterTimestamp"] = ("t", since)
+    properties["Result"] = ("s", "exit-code")
 
     def answer(call: wire.Message):
         if call.member == "GetUnit":
@@ -261,6 +262,27 @@ def test_any_other_end_of_a_job_is_an_error(result):
         client.restart("containerd")
 
 
+def test_a_unit_that_was_only_started_too_often_is_started_all_the_same():
+    results = iter(["failed", "done"])
+    plain = manager()
+
+    def answer(call: wire.Message):
+        if call.member == "RestartUnit":
+            return [returns(call, "o", JOB), job_removed(result=next(results))]
+        if call.member == "Get" and call.body[1] == "Result":
+            assert call.body[0] == "org.freedesktop.systemd1.Service"
+            return [returns(call, "v", ("s", "start-limit-hit"))]
+        return plain(call)
+
+    client, calls = systemd(answer)
+    client.restart("containerd")
+    assert [call.member for call in calls if call.member in {"RestartUnit", "ResetFailedUnit"}] == [
+        "RestartUnit",
+        "ResetFailedUnit",
+        "RestartUnit",
+    ]
+
+
 def test_a_skipped_job_is_a_success():
     assert job_succeeded("skipped")
     client, _ = systemd(manager(result="skipped"))
@@ -395,10 +417,13 @@ def test_no_systemd_at_all_is_an_error_that_names_every_way_tried(tmp_path):
 SYSTEMCTL = """#!/bin/sh
 echo "$@" >> "$0.log"
 case "$*" in
+  *show*Result*often*) echo start-limit-hit ;;
   *show*gone*) printf 'LoadState=not-found\\nActiveState=inactive\\nSubState=dead\\nActiveEnterTimestampMonotonic=0\\n' ;;
   *show*mute*) echo ;;
   *show*flop*) printf 'LoadState=loaded\\nActiveState=failed\\nSubState=failed\\nActiveEnterTimestampMonotonic=5\\n' ;;
   *show*) printf 'LoadState=loaded\\nActiveState=active\\nSubState=running\\nActiveEnterTimestampMonotonic=1000000\\n' ;;
+  *reset-failed*often*) touch "$0.reset" ;;
+  *restart*often*) [ -e "$0.reset" ] || { echo "start of often.service repeated too quickly" >&2; exit 1; } ;;
   *refused*) echo "Job for refused.service failed." >&2; exit 1 ;;
   *slow*) sleep 5 ;;
 esac
@@ -435,6 +460,7 @@ def test_the_program_answers_like_the_bus(systemctl):
     assert "stop -- x.service" in log
     assert "disable --quiet -- x.service" in log
     assert "daemon-reload" in log
+    client.restart("often")
     with pytest.raises(UnitError, match="Job for refused"):
         client.restart("refused")
     with pytest.raises(UnitError, match="failed after its restart"):
