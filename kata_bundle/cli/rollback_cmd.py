@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from kata_bundle.cli.app import App, dry_run_option, json_option, pass_app, quiet_option
-from kata_bundle.cli.site_options import machine_for, show_plan, site_options
+from kata_bundle.cli.site_options import live_machine, show_plan, site_options, tell_restarts
 
 __all__ = ["command"]
 
@@ -27,7 +27,7 @@ def command(app: App, root: str, dest: str, suffix: str | None, number: int | No
     from kata_bundle.node.lock import node_lock
     from kata_bundle.node.rollback import plan_rollback, rollback
 
-    machine = machine_for(app, root, dest, suffix)
+    machine = live_machine(app, root, dest, suffix, to=number)
     if app.dry_run:
         show_plan(app, plan_rollback(machine, number))
         return
@@ -35,6 +35,7 @@ def command(app: App, root: str, dest: str, suffix: str | None, number: int | No
         done = rollback(machine, number)
     for note in done.plan.notes:
         app.say(f"note: {note}")
+    tell_restarts(app, machine)
     document = {
         "dry_run": False, "plan": done.plan.to_dict(), "recovered": done.recovered.value, "generation": done.receipt.generation,
     }  # fmt: skip

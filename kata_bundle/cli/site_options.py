@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kata_bundle.cli.app import PathName
+from kata_bundle.cli.quick import DEFAULT_DEST, DEFAULT_ROOT
 
 if TYPE_CHECKING:
     from kata_bundle.cli.app import App
+    from kata_bundle.node.desired import Desired
     from kata_bundle.node.machine import Machine
     from kata_bundle.node.plan import Plan
 
-__all__ = ["machine_for", "plan_text", "show_plan", "site_options"]
+__all__ = ["live_machine", "machine_for", "plan_text", "show_plan", "site_options", "tell_restarts"]
 
 
 def site_options(function: Any) -> Any:
@@ -22,12 +24,12 @@ def site_options(function: Any) -> Any:
     for option in (
         click.option("--suffix", metavar="S", help="Suffix of the install, for several side by side."),
         click.option(
-            "--dest", metavar="DIR", default="/opt/kata", show_default=True, help="Install directory, as the host sees it."
+            "--dest", metavar="DIR", default=DEFAULT_DEST, show_default=True, help="Install directory, as the host sees it."
         ),
         click.option(
             "--root",
             metavar="DIR",
-            default="/",
+            default=DEFAULT_ROOT,
             show_default=True,
             type=PathName(file_okay=False),
             help="Directory that stands for the host's root.",
@@ -47,6 +49,34 @@ def machine_for(app: App, root: str, dest: str, suffix: str | None, *, may_be_mi
         message = f"root {root} does not exist"
         raise UsageError(message, hint="nothing is installed there; --root names the directory that stands for the host's root")
     return Machine(Site(os.path.realpath(root), destination(dest, suffix)), progress=app.progress)
+
+
+def live_machine(
+    app: App,
+    root: str,
+    dest: str,
+    suffix: str | None,
+    *,
+    desired: Desired | None = None,
+    to: int | None = None,
+    leaving: bool = False,
+    may_be_missing: bool = False,
+) -> Machine:
+    """Return the machine with the services of the system that runs from its root, if one does."""
+    from kata_bundle.node.live import services_for
+
+    machine = machine_for(app, root, dest, suffix, may_be_missing=may_be_missing)
+    machine.services = services_for(machine.site, app.progress, desired=desired, to=to, leaving=leaving)
+    return machine
+
+
+def tell_restarts(app: App, machine: Machine) -> None:
+    """Say which programs still run with what they loaded before, where no system could be asked to restart them."""
+    from kata_bundle.node.live import unmade_restarts
+
+    if machine.site.root == "/":
+        for unit in unmade_restarts(machine.services):
+            app.say(f"note: no systemd runs here; {unit} has to be restarted to load this")
 
 
 def show_plan(app: App, plan: Plan) -> None:

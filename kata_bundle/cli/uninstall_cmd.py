@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from kata_bundle.cli.app import App, dry_run_option, json_option, pass_app, quiet_option
-from kata_bundle.cli.site_options import machine_for, show_plan, site_options
+from kata_bundle.cli.site_options import live_machine, show_plan, site_options, tell_restarts
 
 __all__ = ["command"]
 
@@ -29,7 +29,7 @@ def command(app: App, root: str, dest: str, suffix: str | None) -> None:
     from kata_bundle.node.lock import node_lock
     from kata_bundle.node.uninstall import plan_uninstall, uninstall
 
-    machine = machine_for(app, root, dest, suffix)
+    machine = live_machine(app, root, dest, suffix, leaving=True)
     if app.dry_run:
         show_plan(app, plan_uninstall(machine))
         return
@@ -37,6 +37,7 @@ def command(app: App, root: str, dest: str, suffix: str | None) -> None:
         done = uninstall(machine)
     for note in done.plan.notes:
         app.say(f"note: {note}")
+    tell_restarts(app, machine)
     document = {
         "dry_run": False, "plan": done.plan.to_dict(), "recovered": done.recovered.value, "kept": list(done.kept),
     }  # fmt: skip

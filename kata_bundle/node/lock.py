@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["LOCK_PATH", "node_lock"]
 
 LOCK_PATH: Final = "/run/lock/kata-deploy.lock"
+MOUNTED_FOLDER: Final = "/host-run-lock"
+"""Where a pod sees the host's folder of locks (installer specification §28)."""
 GIVE_UP_S: Final = 600.0
 _POLL_S: Final = 0.5
 _TELL_S: Final = 30.0
@@ -40,9 +42,9 @@ def node_lock(
 ) -> Iterator[None]:
     """Hold the lock of the host at ``site.root`` while the body runs.
 
-    Says who holds it when it has to wait, and raises :class:`HostError` after ``give_up_s`` seconds. ``path`` is the lock
-    file's real path when it is mounted elsewhere. A root directory without ``/run/lock`` is locked itself, so that no file is
-    left in it.
+    Says who holds it when it has to wait, and raises :class:`HostError` after ``give_up_s`` seconds. In a pod the host's folder
+    of locks is mounted apart; ``path`` names another lock file. A root directory without ``/run/lock`` is locked itself, so that
+    no file is left in it.
     """
     descriptor = _open(site, path)
     try:
@@ -54,10 +56,12 @@ def node_lock(
 
 def _open(site: Site, path: str | None) -> int:
     if path is None:
-        folder = site.at(os.path.dirname(LOCK_PATH), follow=True)
         if not os.path.isdir(site.root):
             msg = f'root directory "{site.root}" does not exist'
             raise HostError(msg)
+        folder = site.at(MOUNTED_FOLDER, follow=True)
+        if not os.path.isdir(folder):
+            folder = site.at(os.path.dirname(LOCK_PATH), follow=True)
         if not os.path.isdir(folder):
             return os.open(site.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         path = os.path.join(folder, os.path.basename(LOCK_PATH))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from kata_bundle.cli.app import App, dry_run_option, json_option, pass_app, quiet_option
-from kata_bundle.cli.site_options import machine_for, site_options
+from kata_bundle.cli.site_options import live_machine, site_options
 
 __all__ = ["command"]
 
@@ -34,7 +34,7 @@ def command(app: App, root: str, dest: str, suffix: str | None, keep: int, oldes
     from kata_bundle.node.recover import recover
     from kata_bundle.node.state import load_state
 
-    machine = machine_for(app, root, dest, suffix)
+    machine = live_machine(app, root, dest, suffix, leaving=True)
     sandboxes = machine.services.sandboxes()
     if oldest_sandbox is not None:
         sandboxes = Sandboxes(knowledge=Knowledge.ANSWERED, oldest=oldest_sandbox)

@@ -32,7 +32,6 @@ PAYLOAD_VARIABLE: Final = "KATA_BUNDLE_PAYLOAD"
 """Names another folder, or a bundle."""
 CONFIG_DIR: Final = "/etc/containerd"
 """Where a pod sees the container runtime's own directory, wherever the distribution has it on the host."""
-_LOCK_FOLDER: Final = "/host-run-lock"
 
 
 class Log(Protocol):
@@ -67,12 +66,6 @@ class Around:
     def at(self, path: str) -> str:
         """Return the real path of ``path``."""
         return os.path.join(self.root, path.lstrip("/"))
-
-    @property
-    def lock_path(self) -> str | None:
-        """The lock file where the host's folder of locks is mounted apart; ``None``: in its usual place."""
-        folder = self.at(_LOCK_FOLDER)
-        return os.path.join(folder, "kata-deploy.lock") if os.path.isdir(folder) else None
 
     def open_systemd(self) -> Systemd:
         """Return the host's systemd. Raises :class:`~kata_bundle.node.systemd.SystemdUnavailableError`."""

@@ -129,7 +129,7 @@ class Session:
                 doing = "waiting for the node-wide lock"
                 raise StopRequestedError(doing)
 
-        with node_lock(self.site, self, path=self.around.lock_path, sleep=sleep):
+        with node_lock(self.site, self, sleep=sleep):
             yield
 
     @property

@@ -20,10 +20,18 @@ from kata_bundle.node.systemd.systemctl import SystemctlSystemd
 if TYPE_CHECKING:
     from kata_bundle.node.systemd.client import Systemd
 
-__all__ = ["BUS_SOCKET", "PRIVATE_SOCKET", "open_systemd"]
+__all__ = ["BUS_SOCKET", "PRIVATE_SOCKET", "has_systemd", "open_systemd"]
 
 PRIVATE_SOCKET = "/run/systemd/private"
 BUS_SOCKET = "/run/dbus/system_bus_socket"
+_BOOTED = "/run/systemd/system"
+"""There while systemd runs the machine, as sd_booted(3) says."""
+
+
+def has_systemd(root: str = "/") -> bool:
+    """Return whether a systemd runs from ``root``, or its socket is mounted there, whether or not it answers."""
+    sockets = (os.path.join(root, path.lstrip("/")) for path in (PRIVATE_SOCKET, BUS_SOCKET))
+    return os.path.isdir(os.path.join(root, _BOOTED.lstrip("/"))) or any(_is_socket(place) for place in sockets)
 
 
 def open_systemd(

@@ -75,7 +75,7 @@ def add_node(kube: FakeKube, version: str) -> None:
 
 
 @pytest.fixture
-def life(request, throwaway_tree, images, tmp_path) -> Iterator[Life]:  # noqa: F811
+def life(request, throwaway_tree, images, tmp_path) -> Iterator[Life]:
     """``@pytest.mark.parametrize("life", [suite], indirect=True)``: a node with that suite's containerd."""
     release = packaged(request.param)
     with running_node(throwaway_tree, tmp_path) as node, FakeKube() as kube:
