@@ -1,0 +1,1 @@
+"""Measures: a corpus of distribution packages, peers in turn, one report (docs/reference/benchmarks.md)."""
