@@ -62,12 +62,14 @@ class KataReader:
     """Iterate the entries of the uncompressed archive in ``stream``, once; then :meth:`tree` is what it holds.
 
     :meth:`chunks` gives the content of the entry last handed out; what is not asked for is read all the same. ``left_out``
-    counts the members without the prefix. ``what`` names the archive in errors.
+    counts the members without the prefix. ``what`` names the archive in errors. Without ``identify`` contents are not hashed, and
+    there is no tree.
     """
 
-    def __init__(self, stream: Readable, *, what: str, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, stream: Readable, *, what: str, limits: Limits = DEFAULT_LIMITS, identify: bool = True) -> None:
         self._tar = TarReader(stream, what=what, limits=limits)
         self._limits = limits
+        self._identify = identify
         self._names_left = limits.max_name_bytes
         self._found: dict[RelPath, Directory | Symlink | _File] = {}
         self._content: Iterator[bytes] = iter(())
@@ -125,7 +127,7 @@ class KataReader:
             case Kind.FILE:
                 file = _File(mode, member.size_bytes)
                 self._found[path] = file
-                self._content = file.hashed(self._tar.chunks())
+                self._content = file.hashed(self._tar.chunks()) if self._identify else self._tar.chunks()
             case Kind.SYMLINK:
                 target = member.target
                 check_symlink(path, target)
@@ -170,9 +172,9 @@ class KataReader:
             raise ArchiveError(msg)
 
 
-def iter_kata_entries(stream: Readable, *, what: str, limits: Limits = DEFAULT_LIMITS) -> KataReader:
+def iter_kata_entries(stream: Readable, *, what: str, limits: Limits = DEFAULT_LIMITS, identify: bool = True) -> KataReader:
     """Return the entries of an uncompressed archive, to be iterated once."""
-    return KataReader(stream, what=what, limits=limits)
+    return KataReader(stream, what=what, limits=limits, identify=identify)
 
 
 def check_symlink(path: RelPath, target: str) -> None:

@@ -12,18 +12,19 @@ import stat
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
 from kata_bundle.archive.directories import Directories
+from kata_bundle.archive.extract import ExtractOptions, LayerJob, extract_layers
 from kata_bundle.archive.framewriter import FramePool, FrameWriter, HoleFinder, cut_frames
-from kata_bundle.archive.kata import PREFIX, check_symlink, iter_kata_entries, rewrite_target
-from kata_bundle.archive.placer import Placer
+from kata_bundle.archive.kata import PREFIX, check_symlink, iter_kata_entries
 from kata_bundle.archive.readahead import read_ahead
-from kata_bundle.archive.streams import Source, open_source, size_left
-from kata_bundle.archive.tarheader import Kind
+from kata_bundle.archive.streams import Source, open_source
 from kata_bundle.archive.tarreader import DEFAULT_LIMITS, Limits
 from kata_bundle.archive.tarwriter import tar_size, write_tar
 from kata_bundle.archive.toc import Table, render_trailer
+from kata_bundle.archive.unpack import Extracted, TaskStream, check_packed, extract_stream
 from kata_bundle.archive.zstd import open_compressor, open_decompressor
 from kata_bundle.core.digest import CHUNK_SIZE, Digest, HashingReader, HashingWriter
 from kata_bundle.core.errors import ArchiveError, IntegrityError
@@ -33,7 +34,6 @@ from kata_bundle.core.tree import Directory, Entry, File, Hardlink, Symlink, Tre
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from types import TracebackType
 
     from kata_bundle.archive.streams import Opener
@@ -59,16 +59,6 @@ class PackedLayer:
     unpacked_size_bytes: int
     recipe: Recipe | None
     table: TableRef | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Extracted:
-    """What was extracted: the tree as archived, and as installed, which has links rewritten to the destination."""
-
-    tree: Tree
-    installed: Tree
-    left_out: int
-    """Members that are not below ``opt/kata``."""
 
 
 def pack_layer(
@@ -173,7 +163,7 @@ def scan_layer(
 
     Everything that :func:`extract_layer` would refuse is refused with :class:`ArchiveError`, but for what depends on a disk.
     """
-    with open_source(source) as stream, _Task(progress, f"scan {what}", stream) as task:
+    with open_source(source) as stream, TaskStream(progress, f"scan {what}", stream) as task:
         packed = HashingReader(task)
         with read_ahead(open_decompressor(packed, limit_bytes=limits.max_unpacked_bytes, what=what)) as content:
             unpacked = HashingReader(content)
@@ -201,6 +191,7 @@ def extract_layer(
     expected_packed: Digest | None = None,
     expected_tree: Digest | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    jobs: int = 1,
     progress: Progress = NO_PROGRESS,
 ) -> Extracted:
     """Unpack a layer into the existing directory ``target``, which will be found at ``dest``; return what is there now.
@@ -208,33 +199,20 @@ def extract_layer(
     With ``expected_packed`` the packed bytes are checked before any is decoded or written, for which ``source`` must be a path
     or be able to seek. With ``expected_tree`` the content is checked at the end. Absolute symbolic links below ``/opt/kata``
     are rewritten to ``dest``. Files get the permission bits and time of their member, and the owner of this process. Nothing is
-    flushed.
+    flushed. A path whose layer has a table of contents is unpacked from that, by ``jobs`` threads.
 
     Raises :class:`ArchiveError` for a malformed or hostile archive, :class:`IntegrityError` for one that is not the expected,
     and ``OSError``; then ``target`` may hold a part of the layer, but nothing outside it was touched.
     """
-    with open_source(source) as stream, _Task(progress, f"extract {what}", stream) as task:
-        if expected_packed is not None:
-            _check_packed(stream, expected_packed, what)
-        decompressor = open_decompressor(task, limit_bytes=limits.max_unpacked_bytes, what=what)
-        with read_ahead(decompressor) as unpacked, Placer(target, files) as placer:
-            reader = iter_kata_entries(unpacked, what=what, limits=limits)
-            for entry in reader:
-                match entry.kind:
-                    case Kind.DIRECTORY:
-                        placer.directory(entry.path, mode=entry.mode, mtime_ns=entry.mtime_ns)
-                    case Kind.SYMLINK:
-                        placer.symlink(entry.path, rewrite_target(entry.target, dest), mtime_ns=entry.mtime_ns)
-                    case Kind.HARDLINK:
-                        placer.hardlink(entry.path, RelPath(entry.target))
-                    case _:
-                        placer.file(entry.path, reader.chunks(), mode=entry.mode, mtime_ns=entry.mtime_ns)
-            placer.finish()
-    tree = reader.tree()
-    if expected_tree is not None and tree.digest != expected_tree:
-        msg = f"{what} holds the tree {tree.digest}, expected {expected_tree}"
-        raise IntegrityError(msg)
-    return Extracted(tree=tree, installed=_with_links_for(tree, dest), left_out=reader.left_out)
+    if isinstance(source, Path):
+        job = LayerJob(what=what, path=source, target=target, packed=expected_packed, tree=expected_tree)
+        options = ExtractOptions(jobs=jobs, limits=limits)
+        return extract_layers([job], dest=dest, files=files, options=options, progress=progress)[0]
+    if expected_packed is not None:
+        check_packed(source, expected_packed, what)
+    return extract_stream(
+        source, target, what=what, dest=dest, files=files, expected_tree=expected_tree, limits=limits, progress=progress
+    )
 
 
 def read_tree(
@@ -308,50 +286,8 @@ class _Watched:
         return data
 
 
-class _Task:
-    """A stream whose bytes are reported as the progress of one task."""
-
-    def __init__(self, progress: Progress, name: str, stream: BinaryIO) -> None:
-        self._progress = progress
-        self._name = name
-        self._stream = stream
-
-    def __enter__(self) -> Self:
-        self._progress.start(self._name, size_left(self._stream))
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._progress.finish(self._name)
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._stream.read(size)
-        self._progress.advance(self._name, len(data))
-        return data
-
-
 def _opener(entry: Entry, open_file: Callable[[Digest], BinaryIO]) -> Opener | None:
     return partial(open_file, entry.digest) if isinstance(entry, File) else None
-
-
-def _check_packed(stream: BinaryIO, expected: Digest, what: str) -> None:
-    if not stream.seekable():
-        msg = f"{what}: a stream that cannot seek cannot be checked before it is decoded"
-        raise IntegrityError(msg, hint="store the layer in a file first")
-    start = stream.tell()
-    reader = HashingReader(stream)
-    reader.drain()
-    stream.seek(start)
-    if reader.digest != expected:
-        msg = f"{what} has the digest {reader.digest}, expected {expected}"
-        raise IntegrityError(msg)
-
-
-def _with_links_for(tree: Tree, dest: str) -> Tree:
-    entries = {
-        path: Symlink(target=rewrite_target(entry.target, dest)) if isinstance(entry, Symlink) else entry
-        for path, entry in tree.entries.items()
-    }
-    return tree if entries == tree.entries else Tree(entries)
 
 
 def _digest_file(name: bytes, directory: int, on_progress: Callable[[int], None] | None) -> tuple[Digest, int]:

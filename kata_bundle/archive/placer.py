@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from kata_bundle.archive.directories import Directories
@@ -25,11 +26,23 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["Placer"]
+__all__ = ["NewFile", "Placer", "write_with_holes"]
 
 _HOLE: Final = 1 << 16
 _ZEROS: Final = bytes(_HOLE)
-_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITE: Final = 1 << 20
+"""Most bytes written at once: page caches take large pieces fastest, and larger ones leave the processor's cache."""
+_NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(slots=True)
+class NewFile:
+    """A file that is not at its place yet: its descriptor, which reads and writes, and its name until then."""
+
+    path: RelPath
+    temporary: bytes
+    descriptor: int
+    is_placed: bool = False
 
 
 class Placer:
@@ -60,19 +73,47 @@ class Placer:
 
     def file(self, path: RelPath, chunks: Iterable[bytes], *, mode: int, mtime_ns: int) -> None:
         """Make ``path`` a new regular file; runs of zeros become holes."""
-        with self._replacing(path, "write") as (directory, temporary):
-            descriptor = os.open(temporary, _NEW_FILE, 0o600, dir_fd=directory)
-            try:
-                size = written = 0
-                for chunk in chunks:
-                    written = _write(descriptor, chunk, size) or written
-                    size += len(chunk)
-                if written != size:
-                    os.ftruncate(descriptor, size)  # the file ends with a hole
-                os.fchmod(descriptor, mode)
-                os.utime(descriptor, ns=(mtime_ns, mtime_ns))
-            finally:
-                os.close(descriptor)
+        new = self.begin(path)
+        try:
+            size = written = 0
+            for chunk in chunks:
+                written = write_with_holes(new.descriptor, chunk, size) or written
+                size += len(chunk)
+            if written != size:
+                os.ftruncate(new.descriptor, size)  # the file ends with a hole
+            self.commit(new, mode=mode, mtime_ns=mtime_ns)
+        finally:
+            self.abandon(new)
+
+    def begin(self, path: RelPath) -> NewFile:
+        """Return a new empty file under a temporary name, to be given to :meth:`commit` and in any case to :meth:`abandon`."""
+        directory = self._enter(_parent(path))
+        temporary = self._temporary_name()
+        self._announce("write", path)
+        return NewFile(path, temporary, os.open(temporary, _NEW_FILE, 0o600, dir_fd=directory))
+
+    def commit(self, new: NewFile, *, mode: int, mtime_ns: int) -> None:
+        """Give ``new`` mode, time and its name; of any placer of the same target."""
+        os.fchmod(new.descriptor, mode)
+        os.utime(new.descriptor, ns=(mtime_ns, mtime_ns))
+        self._take_place(self._enter(_parent(new.path)), new.temporary, new.path)
+        new.is_placed = True
+
+    def abandon(self, new: NewFile) -> None:
+        """Close ``new``, and remove it unless it was committed."""
+        descriptor, new.descriptor = new.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+            if not new.is_placed:
+                with suppress(OSError):
+                    os.unlink(new.temporary, dir_fd=self._enter(_parent(new.path)))
+
+    def link_from(self, path: RelPath, source: str) -> None:
+        """Make ``path`` a further name of the regular file ``source``, which may lie anywhere. Raises ``OSError``."""
+        with self._replacing(path, "link") as (directory, temporary):
+            os.link(os_bytes(source), temporary, dst_dir_fd=directory, follow_symlinks=False)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=self._enter(_parent(path)))
 
     def symlink(self, path: RelPath, target: str, *, mtime_ns: int) -> None:
         """Make ``path`` a symbolic link with the text ``target``."""
@@ -107,27 +148,30 @@ class Placer:
     def _replacing(self, path: RelPath, verb: str) -> Iterator[tuple[int, bytes]]:
         """Yield a directory and a temporary name in it; what the body makes there is then renamed to ``path``."""
         directory = self._enter(_parent(path))
-        name = os_bytes(path.rpartition("/")[2])
         temporary = self._temporary_name()
         self._announce(verb, path)
         try:
             yield directory, temporary
-            try:
-                os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-            except IsADirectoryError:
-                aside = self._temporary_name()
-                os.rename(name, aside, src_dir_fd=directory, dst_dir_fd=directory)
-                try:
-                    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-                except BaseException:
-                    os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=directory)
-                    raise
-                shutil.rmtree(aside, dir_fd=directory)
-                self._directories.forget()
+            self._take_place(directory, temporary, path)
         except BaseException:
             with suppress(OSError):
                 os.unlink(temporary, dir_fd=directory)
             raise
+
+    def _take_place(self, directory: int, temporary: bytes, path: RelPath) -> None:
+        name = os_bytes(path.rpartition("/")[2])
+        try:
+            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except IsADirectoryError:
+            aside = self._temporary_name()
+            os.rename(name, aside, src_dir_fd=directory, dst_dir_fd=directory)
+            try:
+                os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+            except BaseException:
+                os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=directory)
+                raise
+            shutil.rmtree(aside, dir_fd=directory)
+            self._directories.forget()
 
     def _enter(self, path: str) -> int:
         """Return a descriptor of directory ``path``, making it and its parents where they are missing."""
@@ -170,22 +214,28 @@ def _parent(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _write(descriptor: int, chunk: bytes, offset: int) -> int:
-    """Write ``chunk`` at ``offset``, leaving out aligned runs of zeros; return where the last byte written ends, 0 for none."""
-    view = memoryview(chunk)
-    start = end = 0
-    for position in range(0, len(chunk), _HOLE):
-        if chunk.startswith(_ZEROS, position):
-            end = _write_all(descriptor, view[start:position], offset + start) or end
-            start = position + _HOLE
-    return _write_all(descriptor, view[start:], offset + start) or end
+def write_with_holes(descriptor: int, data: bytes | bytearray, offset: int, start: int = 0, end: int | None = None) -> int:
+    """Write ``data`` from ``start`` to ``end`` at ``offset`` of a file, leaving out zeros that fill whole units of 64 KiB of it.
+
+    Returns where in the file the last byte written ends, 0 for none.
+    """
+    view = memoryview(data)
+    end = len(data) if end is None else end
+    shift = offset - start
+    pending = start
+    written = 0
+    for position in range(start + -offset % _HOLE, end - _HOLE + 1, _HOLE):
+        if data.startswith(_ZEROS, position):
+            written = _write_all(descriptor, view[pending:position], pending + shift) or written
+            pending = position + _HOLE
+    return _write_all(descriptor, view[pending:end], pending + shift) or written
 
 
 def _write_all(descriptor: int, data: memoryview, offset: int) -> int:
     """Write ``data`` at ``offset``; return where it ends, 0 for no data."""
     end = offset + len(data) if data else 0
     while data:
-        count = os.pwrite(descriptor, data, offset)
+        count = os.pwrite(descriptor, data[:_WRITE], offset)
         data = data[count:]
         offset += count
     return end
