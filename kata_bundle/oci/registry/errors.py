@@ -24,6 +24,9 @@ __all__ = ["DeniedError", "NotFoundError", "ProtocolError", "RegistryError", "Re
 class RegistryError(RemoteError):
     """A registry refused, failed, was silent or answered nonsense."""
 
+    after_s: float = 0.0
+    """How long the registry asks us to wait before the next try."""
+
 
 class RegistryStatusError(RegistryError):
     """The registry answered with an error status. ``code`` is its own word for it (``DENIED``), empty without one."""

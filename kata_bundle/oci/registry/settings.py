@@ -22,10 +22,12 @@ class Limits:
 
     connect_s: float = 10.0
     """For a connection, TLS included."""
-    idle_s: float = 30.0
-    """Longest silence in the middle of a body, and longest wait for one piece to be taken."""
+    send_s: float = 30.0
+    """For the other side to take one piece of a body that we send."""
     answer_s: float = 60.0
-    """From a sent request to the end of the answer's head, and for a whole small answer."""
+    """From a sent request to the end of the answer's head, and as long again for a whole small answer."""
+    commit_bytes_per_s: int = 8 << 20
+    """How fast a registry is expected to check an uploaded blob before it answers; that time comes on top of ``answer_s``."""
     slow_bytes: int = 64 << 10
     """A body has to move this much in every ``slow_s``, or it is given up (and resumed)."""
     slow_s: float = 60.0
