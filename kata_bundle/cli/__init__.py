@@ -1,7 +1,7 @@
 """Command line: parse, call one function, render. The only room that prints.
 
 Nothing but ``sys`` is imported until the arguments were looked at, and nothing but click until a command runs, so that
-``--version``, ``--help`` and shell completion cost little more than the interpreter.
+``--version``, ``--help``, shell completion and an install with nothing to do cost little more than the interpreter.
 """
 
 import sys
@@ -17,6 +17,12 @@ def main(argv: list[str] | None = None) -> int:
 
         sys.stdout.write(f"kata-bundle {__version__}\n")
         return 0
+    if arguments[:1] == ["install"]:
+        from kata_bundle.cli.quick import answer
+
+        code = answer(arguments[1:])
+        if code is not None:
+            return code
     from kata_bundle.cli.root import run
 
     return run(arguments)

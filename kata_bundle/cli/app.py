@@ -52,12 +52,15 @@ class App:
 
     def emit(self, document: object, text: Callable[[], str]) -> None:
         """Print a result: ``document`` as JSON with ``--json``, else the text that ``text()`` renders."""
+        click.echo(self.rendered(document, text), nl=False)
+
+    def rendered(self, document: object, text: Callable[[], str]) -> str:
+        """Return what :meth:`emit` prints."""
         if self.json:
             from kata_bundle.core.canonical import dumps_pretty
 
-            click.echo(dumps_pretty(document), nl=False)
-        else:
-            click.echo(text().rstrip("\n"))
+            return dumps_pretty(document)
+        return text().rstrip("\n") + "\n"
 
     def say(self, message: str) -> None:
         """Tell the person one line (standard error); silent with ``--quiet``."""

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 import click
 
 from kata_bundle.cli.app import App, dry_run_option, json_option, known_shims, pass_app, quiet_option
-from kata_bundle.cli.site_options import machine_for, show_plan, site_options
+from kata_bundle.cli.quick import DEFAULT_KEEP, Settings, facts, request_of
+from kata_bundle.cli.site_options import live_machine, machine_for, show_plan, site_options, tell_restarts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.digest import Digest
     from kata_bundle.node.desired import Desired
     from kata_bundle.node.install import Installed
+    from kata_bundle.node.remember import Answered
     from kata_bundle.node.source import Source
 
 __all__ = ["command"]
@@ -31,6 +35,7 @@ Examples:
   kata-bundle install tarballs --shim qemu --suffix dev
   kata-bundle install out --plan --json > plan.json
   kata-bundle install out --spec node.toml --runtime containerd
+  kata-bundle install out --repair
   kata-bundle install /opt/kata-artifacts --from-environment"""
 )
 @click.argument("bundle", type=click.Path(exists=True, file_okay=False))
@@ -54,7 +59,21 @@ Examples:
 @click.option("--plan", "plan_only", is_flag=True, help="The same as --dry-run.")
 @click.option("--approved", metavar="DIGEST", help="Carry out only the plan of this digest.")
 @click.option("--accept-gap", is_flag=True, help="Take an in-place tree over even where names are absent for a moment.")
-@click.option("--keep", metavar="N", type=click.IntRange(1, 100), default=2, show_default=True, help="Generations to keep.")
+@click.option(
+    "--verify",
+    "--repair",
+    "hash_all",
+    is_flag=True,
+    help="Hash every installed file, also those that look untouched; what differs is put right.",
+)
+@click.option(
+    "--keep",
+    metavar="N",
+    type=click.IntRange(1, 100),
+    default=DEFAULT_KEEP,
+    show_default=True,
+    help="Generations to keep.",
+)
 @dry_run_option
 @json_option
 @quiet_option
@@ -74,22 +93,42 @@ def command(
     plan_only: bool,
     approved: str | None,
     accept_gap: bool,
+    hash_all: bool,
     keep: int,
 ) -> None:
     """Install the selected shims of BUNDLE, an OCI layout or a folder of kata-static tarballs, as a new generation.
 
     Nothing changes until the new tree is complete; then it takes the place of the old one at once. When everything is there
-    already, nothing is written. A failed install is undone; an interrupted one is finished or undone by the next command.
+    already, nothing is written; files whose size, times and inode are as recorded at the last install are taken to be. A failed
+    install is undone; an interrupted one is finished or undone by the next command.
     """
     from pathlib import Path
 
     from kata_bundle.core.arch import Arch
     from kata_bundle.node.install import install, plan_install
     from kata_bundle.node.lock import node_lock
+    from kata_bundle.node.remember import Answered, Asked
     from kata_bundle.node.source import open_source
 
     agreed = None if approved is None else _plan_digest(approved)
     source = open_source(Path(bundle))
+    asked = None
+    if not (from_environment or accept_gap or approved or hash_all):
+        settings = Settings(
+            bundle=bundle,
+            root=root,
+            dest=dest,
+            suffix=suffix,
+            shims=shims,
+            arch=arch,
+            spec=spec,
+            runtime=runtime,
+            keep=keep,
+            payload_only=payload_only,
+            json=app.json,
+        )
+        asked = Asked(request=request_of(settings), facts=facts(), sources=_sources(source, bundle, spec))
+    said: list[str] = []
     node_arch = Arch.of_this_machine() if arch is None else Arch.parse(arch)
     if spec is not None or from_environment:
         _refuse_beside_configuration(dest=dest, suffix=suffix, shims=shims, both=spec is not None and from_environment)
@@ -99,19 +138,44 @@ def command(
             message = "--runtime says what to configure, but there is no configuration"
             raise click.UsageError(message + ": give --spec FILE or --from-environment")
         machine = machine_for(app, root, dest, suffix, may_be_missing=True)
-        wanted = _desired(app, source, machine.site.dest, suffix, shims, node_arch)
-    machine = machine_for(app, root, wanted.dest, None, may_be_missing=True)
+        wanted = _desired(source, machine.site.dest, suffix, shims, node_arch, said)
+    machine = live_machine(app, root, wanted.dest, None, desired=wanted, may_be_missing=True)
     if app.dry_run or plan_only:
-        show_plan(app, plan_install(machine, wanted))
+        _say(app, said)
+        show_plan(app, plan_install(machine, wanted, hash_all=hash_all))
         return
     Path(root).mkdir(parents=True, exist_ok=True)
     if spec is None and not from_environment:
-        app.say("note: payload only; --spec FILE or --from-environment configures the shims and the container runtime too")
+        said.append("note: payload only; --spec FILE or --from-environment configures the shims and the container runtime too")
+    _say(app, said)
+
+    def answer(done: Installed) -> Answered | None:
+        if asked is None:
+            return None
+        lines = (*said, *(f"note: {note}" for note in done.plan.notes))
+        return Answered(asked=asked, answer=app.rendered(_document(done), lambda: _text(done)), said=lines)
+
     with node_lock(machine.site, app.progress):
-        done = install(machine, wanted, keep=keep, approved=agreed, accept_gap=accept_gap)
-    for note in done.plan.notes:
-        app.say(f"note: {note}")
+        done = install(machine, wanted, keep=keep, approved=agreed, accept_gap=accept_gap, hash_all=hash_all, answer=answer)
+    _say(app, [f"note: {note}" for note in done.plan.notes])
     app.emit(_document(done), lambda: _text(done))
+
+
+def _say(app: App, lines: Iterable[str]) -> None:
+    for line in lines:
+        app.say(line)
+
+
+def _sources(source: Source, bundle: str, spec: str | None) -> tuple[str, ...]:
+    """Return the real paths of what a request is read from."""
+    import os
+
+    from kata_bundle.node.compose import EXTRA_FILES
+
+    places = [os.path.realpath(bundle), *source.places()]
+    if spec is not None:
+        places += [os.path.realpath(spec), *(os.path.join(os.path.realpath(bundle), name) for name in EXTRA_FILES)]
+    return tuple(places)
 
 
 def _plan_digest(text: str) -> Digest:
@@ -167,7 +231,7 @@ def _configured(
     return compose(source, arch, effective, load_facts(), runtime=found, extras=extras)
 
 
-def _desired(app: App, source: Source, dest: str, suffix: str | None, shims: tuple[str, ...], arch: Arch) -> Desired:
+def _desired(source: Source, dest: str, suffix: str | None, shims: tuple[str, ...], arch: Arch, said: list[str]) -> Desired:
     from kata_bundle.core.errors import HostError, UsageError
     from kata_bundle.node.desired import Desired
     from kata_bundle.node.source import select
@@ -184,8 +248,7 @@ def _desired(app: App, source: Source, dest: str, suffix: str | None, shims: tup
         message = "no shim was named and the source states no defaults"
         raise UsageError(message, hint=f"--shim with some of: {', '.join(sorted(source.shims(arch)))}")
     selection = select(source, arch, names)
-    for shim in selection.without_row:
-        app.say(f'warning: shim "{shim}" has no components for {arch}: it is left out')
+    said += (f'warning: shim "{shim}" has no components for {arch}: it is left out' for shim in selection.without_row)
     return Desired(source=source, selection=selection, dest=dest, suffix=suffix)
 
 

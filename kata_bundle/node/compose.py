@@ -44,9 +44,13 @@ if TYPE_CHECKING:
     from kata_bundle.node.shimfacts import Facts
     from kata_bundle.node.source import Source
 
-__all__ = ["Extras", "compose", "runtime_of"]
+__all__ = ["EXTRA_FILES", "Extras", "compose", "runtime_of"]
 
 _NYDUS_TEMPLATES: Final = ("config-guest-pulling.toml", "nydus-snapshotter.service")
+_VERSIONS: Final = "versions.yaml"
+_NYDUS_FOLDER: Final = "nydus-snapshotter"
+EXTRA_FILES: Final = (_VERSIONS, *(f"{_NYDUS_FOLDER}/{name}" for name in (*BINARIES, *_NYDUS_TEMPLATES)))
+"""What :meth:`Extras.read` looks for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,10 +66,10 @@ class Extras:
         """Return what ``folder`` of ``view`` holds."""
         nydus = {}
         for name in (*BINARIES, *_NYDUS_TEMPLATES):
-            data = view.read(f"{folder}/nydus-snapshotter/{name}")
+            data = view.read(f"{folder}/{_NYDUS_FOLDER}/{name}")
             if data is not None:
                 nydus[name] = data
-        return cls(versions=view.read(f"{folder}/versions.yaml"), nydus=nydus)
+        return cls(versions=view.read(f"{folder}/{_VERSIONS}"), nydus=nydus)
 
 
 def runtime_of(config: NodeConfig, active_units: frozenset[str] | None) -> Runtime:

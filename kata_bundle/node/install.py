@@ -50,12 +50,12 @@ class Installed:
     pruned: tuple[int, ...] = ()
 
 
-def plan_install(machine: Machine, desired: Desired) -> Plan:
+def plan_install(machine: Machine, desired: Desired, *, hash_all: bool = False) -> Plan:
     """Return what :func:`install` would do now; nothing is written, layers that are not installed are read to the end."""
     state = load_state(machine.site)
     if not desired.selection.components:
         return nothing(desired, state)
-    work = begin(machine, desired, state)
+    work = begin(machine, desired, state, hash_all=hash_all)
     return prepare(work, scan_layers(work.unknown, work.contents, progress=machine.progress)).plan
 
 

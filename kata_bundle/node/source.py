@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["LayerRef", "Selection", "Source", "open_source", "select"]
 
 _TARBALL_FOLDER = "tarballs"
+_INDEX_FILE = "index.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,12 +85,15 @@ class Source(Protocol):
     def components(self, arch: Arch) -> frozenset[str]:
         """Return the components it has for ``arch``, those of no shim too."""
 
+    def places(self) -> tuple[str, ...]:
+        """Return real paths of files and folders: while none of them changes, the source says the same."""
+
 
 def open_source(path: Path) -> Source:
     """Return the bundle or tarball directory at ``path``; raises :class:`HostError` when it is neither."""
     if (path / FILE_NAME).is_file():
         return TarballDirectory(path)
-    if (path / "index.json").is_file() or (path / "oci-layout").is_file():
+    if (path / _INDEX_FILE).is_file() or (path / "oci-layout").is_file():
         from kata_bundle.oci.bundle import open_bundle
 
         return BundleSource(open_bundle(path))
@@ -156,6 +160,10 @@ class BundleSource:
         """Return the shims of all architectures."""
         return tuple(sorted({shim for arch in self.arches() for shim in self._bundle.index(arch).shims}))
 
+    def places(self) -> tuple[str, ...]:
+        """Return the file that names the index by digest."""
+        return (os.path.realpath(self._bundle.layout.directory / _INDEX_FILE),)
+
     def components(self, arch: Arch) -> frozenset[str]:
         """Return the components that the index has a layer of."""
         return frozenset(self._bundle.index(arch).layers) if arch in self.arches() else frozenset()
@@ -214,6 +222,12 @@ class TarballDirectory:
     def known_shims(self) -> tuple[str, ...]:
         """Return every shim of the map."""
         return tuple(sorted(self._map.shims))
+
+    def places(self) -> tuple[str, ...]:
+        """Return the component map, the folder of tarballs and every tarball."""
+        folder = os.path.realpath(self._tarballs)
+        tarballs = (os.path.realpath(os.path.join(folder, name)) for name in os.listdir(folder) if component_of_tarball(name))
+        return (os.path.realpath(self._path / FILE_NAME), folder, *tarballs)
 
     def components(self, arch: Arch) -> frozenset[str]:
         """Return the components that have a tarball here; a folder is of one architecture."""
