@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.fixtures.containerds import Release, packaged
 from tests.fixtures.disk import Disk, disk
 from tests.fixtures.fake_kube import FakeKube
-from tests.fixtures.images import write_image
+from tests.fixtures.images import SHIMS, write_image
 from tests.fixtures.pod import NODE, Pod, free_port
 from tests.fixtures.throwaway_node import Node, running_node, throwaway_tree
 
@@ -42,16 +43,16 @@ runtime_type = "io.containerd.runc.v2"
 
 @dataclass(frozen=True)
 class Images:
-    """Two releases of the installer's image."""
+    """Two releases of the installer's image; the second has one shim more."""
 
-    first: object
-    second: object
+    first: Path
+    second: Path
 
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory) -> Images:
     folder = tmp_path_factory.mktemp("images")
-    return Images(write_image(folder / "1"), write_image(folder / "2", release="2"))
+    return Images(write_image(folder / "1"), write_image(folder / "2", (*SHIMS, "clh"), release="2"))
 
 
 @dataclass

@@ -14,6 +14,8 @@ from tests.node.life.conftest import Life
 pytestmark = [pytest.mark.root, pytest.mark.node]
 
 HANDLERS = ("kata-clh-runtime-rs", "kata-qemu")
+MORE = ("kata-clh", *HANDLERS)
+SECOND = {"SHIMS_X86_64": "qemu clh-runtime-rs clh"}
 EVERY = ("bookworm", "trixie", "sid")
 FEW = [pytest.param(suite, marks=[pytest.mark.slow] if suite == "bookworm" else []) for suite in EVERY]
 ALL_SLOW = [pytest.param(suite, marks=pytest.mark.slow) for suite in EVERY]
@@ -43,9 +45,9 @@ def test_install_reinstall_upgrade_failure_rollback_uninstall(life: Life, images
 
     # upgrade
     pod.end(process)
-    pod.image = images.second
+    pod.image, pod.variables = images.second, SECOND
     process = pod.install()
-    assert pod.handlers() == HANDLERS
+    assert pod.handlers() == MORE
     assert_as_recorded(node, life.before)
     assert (active(node).generation, active(node).previous) == (2, 1)
     upgraded = disk(node)
@@ -54,7 +56,7 @@ def test_install_reinstall_upgrade_failure_rollback_uninstall(life: Life, images
     pod.end(process)
     node.write("/etc/systemd/system/containerd.service.d/refuses.conf", REFUSES)
     node.systemctl("daemon-reload")
-    pod.variables = {"DEBUG": "true"}
+    pod.variables = {**SECOND, "DEBUG": "true"}
     code, output = pod.run("install")
     assert code == 10, output
     assert "was taken back" in output
@@ -62,7 +64,7 @@ def test_install_reinstall_upgrade_failure_rollback_uninstall(life: Life, images
     (node.root / "etc/systemd/system/containerd.service.d/refuses.conf").unlink()
     node.systemctl("daemon-reload")
     assert changes(upgraded, disk(node)) == set()
-    assert pod.handlers() == HANDLERS
+    assert pod.handlers() == MORE
     assert pod.labels() == {SHARED: "true", MARK: "true"}
 
     # rollback, by hand in the pod
@@ -70,11 +72,12 @@ def test_install_reinstall_upgrade_failure_rollback_uninstall(life: Life, images
     assert code == 0, output
     assert active(node).generation == 1
     assert_as_recorded(node, life.before)
-    assert pod.handlers() == HANDLERS
+    assert pod.handlers() == HANDLERS, "containerd was restarted, and serves what the earlier generation has"
 
     # uninstall
-    pod.variables = {}
+    pod.image, pod.variables = images.first, {}
     process = pod.install()
+    assert pod.handlers() == HANDLERS
     assert_as_recorded(node, life.before)
     pod.remove_daemonset()
     assert "full" in pod.end(process)
