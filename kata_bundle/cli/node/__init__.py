@@ -20,6 +20,12 @@ TABLE = {
     "empty-snapshotter": LazyCommand(
         "kata_bundle.cli.node.empty_snapshotter_cmd", "Make containerd forget a snapshotter's records; for operators."
     ),
+    "diagnostics": LazyCommand(
+        "kata_bundle.cli.node.diagnostics_cmd", "Collect what a bug report needs into one archive, without secrets."
+    ),
+    "termination-log": LazyCommand(
+        "kata_bundle.cli.node.termination_log_cmd", "Fetch a container's termination message from its guest."
+    ),
     "gc": LazyCommand("kata_bundle.cli.node.gc_cmd", "Remove generations that nothing needs any more."),
 }
 

@@ -40,26 +40,11 @@ def command(app: App, spec: str | None, arch: str | None, root: str) -> int:
     The configuration is read as "node config" reads it. Exits with 9 when there are problems.
     """
     from kata_bundle.cli.node.config_cmd import effective_config
-    from kata_bundle.node.cri.compose import cri_request
-    from kata_bundle.node.cri.layouts import host_config_dir
-    from kata_bundle.node.hostcheck import check_host
-    from kata_bundle.node.hostcheck.gather import gather_evidence, gather_facts, version_from_cri
-    from kata_bundle.node.shimfacts import load_facts
-    from kata_bundle.node.systemd import open_systemd
+    from kata_bundle.node.hostcheck.doctor import examine
 
     effective = effective_config(spec, arch, root)
     warnings = list(effective.warnings)
-    config = effective.config
-    evidence = gather_evidence(config, lambda: open_systemd(root), [lambda: version_from_cri(root)], warn=warnings.append)
-    facts = gather_facts(config, evidence, root=root)
-    shims = load_facts()
-    report = check_host(
-        config,
-        facts,
-        lambda runtime, version: cri_request(
-            config, shims, runtime=runtime, version=version, config_dir=host_config_dir(runtime)
-        ),
-    )
+    report = examine(effective.config, root=root, warn=warnings.append)
     warnings += report.warnings
     document = {**report.to_dict(), "warnings": warnings}
     app.emit(document, lambda: _text(report, warnings))
