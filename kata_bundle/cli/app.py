@@ -30,6 +30,7 @@ __all__ = [
     "json_option",
     "known_shims",
     "manifests_option",
+    "node_jobs_option",
     "pass_app",
     "quiet_option",
     "selection_options",
@@ -157,6 +158,9 @@ quiet_option = _option("-q", "--quiet", target="quiet", is_flag=True, help="Prin
 dry_run_option = _option("--dry-run", target="dry_run", is_flag=True, help="Show what would be done; change nothing.")
 jobs_option = _option(
     "-j", "--jobs", target="jobs", type=click.IntRange(1, 256), metavar="N", help="Worker threads [default: processors]."
+)
+node_jobs_option = _option(
+    "-j", "--jobs", target="jobs", type=click.IntRange(1, 256), metavar="N", help="Threads that unpack [default: 2]."
 )
 store_option = _option(
     "--store",

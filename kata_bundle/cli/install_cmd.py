@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kata_bundle.cli.app import App, dry_run_option, json_option, known_shims, pass_app, quiet_option
+from kata_bundle.cli.app import App, dry_run_option, json_option, known_shims, node_jobs_option, pass_app, quiet_option
 from kata_bundle.cli.quick import DEFAULT_KEEP, Settings, facts, request_of
 from kata_bundle.cli.site_options import live_machine, machine_for, show_plan, site_options, tell_restarts
 
@@ -67,6 +67,12 @@ Examples:
     help="Hash every installed file, also those that look untouched; what differs is put right.",
 )
 @click.option(
+    "--durable/--no-durable",
+    default=None,
+    help="Have all of it on the disk before it is switched to [default: when the root is /].",
+)
+@node_jobs_option
+@click.option(
     "--keep",
     metavar="N",
     type=click.IntRange(1, 100),
@@ -94,6 +100,7 @@ def command(
     approved: str | None,
     accept_gap: bool,
     hash_all: bool,
+    durable: bool | None,
     keep: int,
 ) -> None:
     """Install the selected shims of BUNDLE, an OCI layout or a folder of kata-static tarballs, as a new generation.
@@ -113,7 +120,7 @@ def command(
     agreed = None if approved is None else _plan_digest(approved)
     source = open_source(Path(bundle))
     asked = None
-    if not (from_environment or accept_gap or approved or hash_all):
+    if not (from_environment or accept_gap or approved or hash_all or durable is not None):
         settings = Settings(
             bundle=bundle,
             root=root,
@@ -156,8 +163,11 @@ def command(
         return Answered(asked=asked, answer=app.rendered(_document(done), lambda: _text(done)), said=lines)
 
     with node_lock(machine.site, app.progress):
-        done = install(machine, wanted, keep=keep, approved=agreed, accept_gap=accept_gap, hash_all=hash_all, answer=answer)
+        done = install(
+            machine, wanted, keep=keep, approved=agreed, accept_gap=accept_gap, hash_all=hash_all, durable=durable, answer=answer
+        )
     _say(app, [f"note: {note}" for note in done.plan.notes])
+    tell_restarts(app, machine)
     app.emit(_document(done), lambda: _text(done))
 
 

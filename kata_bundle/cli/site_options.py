@@ -42,13 +42,13 @@ def site_options(function: Any) -> Any:
 def machine_for(app: App, root: str, dest: str, suffix: str | None, *, may_be_missing: bool = False) -> Machine:
     """Return the machine that the options name; raise :class:`UsageError` when its root is missing and may not be."""
     from kata_bundle.core.errors import UsageError
-    from kata_bundle.node.machine import Machine
+    from kata_bundle.node.machine import DEFAULT_JOBS, Machine
     from kata_bundle.node.site import Site, destination
 
     if not may_be_missing and not os.path.isdir(root):
         message = f"root {root} does not exist"
         raise UsageError(message, hint="nothing is installed there; --root names the directory that stands for the host's root")
-    return Machine(Site(os.path.realpath(root), destination(dest, suffix)), progress=app.progress)
+    return Machine(Site(os.path.realpath(root), destination(dest, suffix)), progress=app.progress, jobs=app.jobs or DEFAULT_JOBS)
 
 
 def live_machine(

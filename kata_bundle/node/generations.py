@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kata_bundle.archive.layer import extract_layer
-from kata_bundle.core.errors import HostError
+from kata_bundle.archive.durable import flush_directories, flush_files
+from kata_bundle.archive.extract import ExtractOptions, LayerJob, extract_layers
+from kata_bundle.core.digest import HashingWriter
+from kata_bundle.core.errors import HostError, IntegrityError
 from kata_bundle.core.tree import DIRECTORY_MODE, Directory, File, Hardlink, Symlink, Tree
 from kata_bundle.node.seen import is_same_file, signature
 from kata_bundle.node.state import remove_tree
@@ -51,16 +53,22 @@ class Previous:
 
 
 class Staging:
-    """Generation ``number`` while it is built, under names that the next start takes for garbage."""
+    """Generation ``number`` while it is built, under names that the next start takes for garbage.
 
-    def __init__(self, machine: Machine, number: int) -> None:
+    With ``durable`` all of it is on the disk before it gets its name; without, the kernel writes it out in its own time.
+    """
+
+    def __init__(self, machine: Machine, number: int, *, durable: bool = False) -> None:
         self._machine = machine
+        self._durable = durable
         self._files = machine.files
         self._final = machine.site.generation(number)
         self._layers = self._final + _LAYERS
         self.folder = self._final + _PARTIAL
         self.placed: dict[RelPath, str] = {}
         """What ``lstat`` said of every file once it was in place."""
+        self._unflushed: list[RelPath] = []
+        """Files that were made here."""
 
     def begin(self) -> None:
         """Make the empty directory."""
@@ -74,28 +82,41 @@ class Staging:
         remove_tree(self._files, self._layers)
 
     def extract(self, refs: Sequence[LayerRef], contents: Contents, dest: str) -> dict[str, Tree]:
-        """Unpack each of ``refs`` into a directory of its own; return component → tree as archived.
+        """Unpack each of ``refs`` into a directory of its own, all at once; return component → tree as archived.
 
-        Where the contents lie is added to ``contents``. Apart from each other, what two layers bring differently is not lost.
+        Files whose content is at hand already are left out, where the layer has a table of contents, and so are the frames that
+        hold nothing else. Where the contents lie is added to ``contents``. Apart from each other, what two layers bring
+        differently is not lost.
         """
         self._files.make_directory(self._layers)
-        trees: dict[str, Tree] = {}
+        jobs: list[LayerJob] = []
         for ref in refs:
             folder = os.path.join(self._layers, ref.component)
             self._files.make_directory(folder)
-            trees[ref.component] = tree = extract_layer(
-                ref.path,
-                Path(folder),
-                what=f"layer {ref.component}",
-                dest=dest,
-                files=self._files,
-                expected_packed=ref.packed,
-                expected_tree=ref.tree,
-                progress=self._machine.progress,
-            ).tree
+            jobs.append(
+                LayerJob(
+                    what=f"layer {ref.component}",
+                    path=ref.path,
+                    target=Path(folder),
+                    packed=ref.packed,
+                    tree=ref.tree,
+                    table=ref.table,
+                )
+            )
+        done = extract_layers(
+            jobs,
+            dest=dest,
+            files=self._files,
+            options=ExtractOptions(jobs=self._machine.jobs, durable=self._durable),
+            wanted=lambda _path, file: not contents.has(file.digest),
+            progress=self._machine.progress,
+        )
+        trees = {ref.component: extracted.tree for ref, extracted in zip(refs, done, strict=True)}
+        for job, tree in zip(jobs, trees.values(), strict=True):
             for path, entry in tree.entries.items():
-                if isinstance(entry, File):
-                    contents.files.setdefault(entry.digest, os.path.join(folder, path))
+                place = os.path.join(job.target, path)
+                if isinstance(entry, File) and entry.digest not in contents.files and os.path.lexists(place):
+                    contents.files[entry.digest] = place
         return trees
 
     def keep_originals(self, originals: Collection[Digest], contents: Contents) -> None:
@@ -114,12 +135,12 @@ class Staging:
                     self._files.make_directory(place)
                 case File():
                     if path in fresh or previous is None or not self._link_previous(previous, path, entry, place):
-                        self._place(place, entry, contents)
+                        self._place(path, entry, contents)
                     self.placed[path] = signature(place)
                 case Symlink(target=target):
                     self._files.symlink(target, place)
                 case Hardlink(target=target):
-                    self._link(os.path.join(self.folder, target), place)
+                    self._link(target, path)
         for path, entry in reversed(list(tree.entries.items())):
             if isinstance(entry, Directory) and entry.mode != DIRECTORY_MODE:
                 self._files.set_mode(os.path.join(self.folder, path), entry.mode)
@@ -127,26 +148,41 @@ class Staging:
 
     def carry(self, source: str, wanted: Mapping[RelPath, Digest], ours: Collection[RelPath]) -> None:
         """Copy the administrators' files ``wanted`` from the generation at ``source``."""
+        self._unflushed += wanted
         mirror_user_files(self._files, source, self.folder, wanted, ours)
 
     def finish(self) -> None:
-        """Flush everything, kept contents too, and give the generation its name."""
-        self._files.sync_file_system(self.folder)
+        """Give the generation its name; when it shall survive a power cut, only after all of it is on the disk."""
+        if self._durable:
+            # What was unpacked was flushed while the rest was unpacked; renamed or linked since, its content is where it was.
+            self._files.announce("fsync", self.folder)
+            flush_files([(Path(self.folder), path) for path in self._unflushed])
+            flush_directories([Path(self.folder)], self._files)
         self._files.rename(self.folder, self._final)
         self._files.sync_directory(self._machine.site.generations)
 
-    def _place(self, place: str, entry: File, contents: Contents) -> None:
-        """Make ``place`` a file with an inode of its own, or that of an unpacked layer, which nobody else has."""
-        source = contents.path(entry.digest)
+    def _place(self, path: RelPath, entry: File, contents: Contents) -> None:
+        """Make ``path`` a file with an inode of its own, or that of an unpacked layer, which nobody else has."""
+        place, source = os.path.join(self.folder, path), contents.path(entry.digest)
         if source is None:
             self._files.create_file(place, contents.read(entry.digest), entry.mode)
+            self._unflushed.append(path)
         elif source.startswith(self._layers + "/"):
             self._files.rename(source, place)
             if os.lstat(place).st_mode & 0o7777 != entry.mode:
                 self._files.set_mode(place, entry.mode)
             contents.files[entry.digest] = place
         else:
-            self._files.copy_file(source, place, entry.mode)
+            self._copy(source, path, entry)
+
+    def _copy(self, source: str, path: RelPath, entry: File) -> None:
+        """Make ``path`` a file of its own with the content of ``source``, which is compared when it has to be read."""
+        self._unflushed.append(path)
+        hashed = HashingWriter(_Nowhere())
+        is_read = self._files.copy_file(source, os.path.join(self.folder, path), entry.mode, on_data=hashed.write)
+        if is_read and (hashed.digest, hashed.size_bytes) != (entry.digest, entry.size_bytes):
+            msg = f'"{source}" was changed while the install ran: its digest is {hashed.digest}, expected {entry.digest}'
+            raise IntegrityError(msg, hint="run the command again")
 
     def _link_previous(self, previous: Previous, path: RelPath, entry: File, place: str) -> bool:
         if path not in previous.unchanged or path in previous.generated or previous.tree.entries.get(path) != entry:
@@ -165,14 +201,23 @@ class Staging:
             raise HostError(msg, hint="run the command again")
         return True
 
-    def _link(self, source: str, place: str) -> None:
-        """Make ``place`` a further name of ``source`` in the same tree, or a copy where names have run out."""
+    def _link(self, source: RelPath, path: RelPath) -> None:
+        """Make ``path`` a further name of ``source`` in the same tree, or a copy where names have run out."""
+        first, place = os.path.join(self.folder, source), os.path.join(self.folder, path)
         try:
-            self._files.link(source, place)
+            self._files.link(first, place)
         except OSError as error:
             if error.errno not in _NO_LINK:
                 raise
-            self._files.copy_file(source, place, os.lstat(source).st_mode & 0o7777)
+            self._files.copy_file(first, place, os.lstat(first).st_mode & 0o7777)
+            self._unflushed.append(path)
+
+
+class _Nowhere:
+    """Takes what is only to be hashed."""
+
+    def write(self, data: bytes, /) -> object:
+        return len(data)
 
 
 def sweep_generations(machine: Machine, keep: Collection[int]) -> None:

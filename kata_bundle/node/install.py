@@ -68,6 +68,7 @@ def install(
     accept_gap: bool = False,
     pause: bool = False,
     hash_all: bool = False,
+    durable: bool | None = None,
     answer: Callable[[Installed], Answered | None] | None = None,
 ) -> Installed:
     """Make the node have what is ``desired``. The node-wide lock has to be held.
@@ -75,7 +76,9 @@ def install(
     With ``pause``, files that a runtime loads and all service calls are left to :func:`finish_install`, run by another process.
     With ``approved``, only a plan of that digest is carried out. ``accept_gap`` allows the adoption of an in-place tree on a file
     system that cannot exchange names. Files that look untouched since they were last found in order are not hashed again, unless
-    ``hash_all``. When nothing has to be done, ``answer`` may say what is to be answered to the next request like this.
+    ``hash_all``. With ``durable`` (default: when the root is this machine's) the new generation is on the disk before anything
+    points to it, so that a power cut leaves the old tree or the new one; without, only what undoing needs is. When nothing has to
+    be done, ``answer`` may say what is to be answered to the next request like this.
 
     Raises what :func:`~kata_bundle.node.recover.recover` and :func:`~kata_bundle.node.activate.activate` raise;
     :class:`InstallRestoredError` when staging failed, and every error of the source as it is, after which everything is as
@@ -87,7 +90,8 @@ def install(
     if not desired.selection.components:
         return Installed(plan=nothing(desired, state), receipt=state.receipt, recovered=recovered)
     work = begin(machine, desired, state, hash_all=hash_all)
-    staging = Staging(machine, state.next_number)
+    is_durable = machine.site.root == "/" if durable is None else durable
+    staging = Staging(machine, state.next_number, durable=is_durable)
     try:
         trees: Mapping[str, Tree] = {}
         gap = work.in_place is not None and _has_gap(work, accept_gap=accept_gap)
@@ -103,9 +107,9 @@ def install(
             staging.discard()
             pruned = _prune(machine, keep)
             done = Installed(plan=prepared.plan, receipt=state.receipt, recovered=recovered, pruned=pruned)
-            _remember_answer(work, done, began, answer)
+            _remember_answer(work, done, began, answer, keep=keep)
             return done
-        journal = _stage(work, prepared, staging)
+        journal = _stage(work, prepared, staging, durable=is_durable)
     except (OSError, BundleError) as error:
         _abandon(machine)
         if isinstance(error, BundleError):
@@ -154,11 +158,15 @@ def _remember_tree(machine: Machine, receipt: Receipt, placed: Mapping[RelPath, 
         machine.progress.note(f"file times could not be recorded, the next install hashes everything: {describe(error)}")
 
 
-def _remember_answer(work: Work, done: Installed, began: float, answer: Callable[[Installed], Answered | None] | None) -> None:
+def _remember_answer(
+    work: Work, done: Installed, began: float, answer: Callable[[Installed], Answered | None] | None, *, keep: int
+) -> None:
     if work.inspection is None or done.receipt is None:
         return
     answered = None
-    if answer is not None and done.recovered is Recovered.NOTHING and not done.pruned:
+    # What retained files and further generations are kept for is asked of the container runtime, each time.
+    settled = not done.receipt.retained and len(load_state(work.machine.site).receipts) <= keep
+    if answer is not None and settled and done.recovered is Recovered.NOTHING and not done.pruned:
         answered = answer(done)
     try:
         remember_answer(work.machine, done.receipt, work.inspection.stats, began, answered)
@@ -182,14 +190,14 @@ def _has_gap(work: Work, *, accept_gap: bool) -> bool:
     return True
 
 
-def _stage(work: Work, prepared: Prepared, staging: Staging) -> Journal:
-    """Build what the plan needs on disk, flushed; return the journal."""
+def _stage(work: Work, prepared: Prepared, staging: Staging, *, durable: bool) -> Journal:
+    """Build what the plan needs on disk; return the journal. What undoing host edits needs is flushed in any case."""
     machine, plan, receipt, old = work.machine, prepared.plan, prepared.receipt, work.old
     _ensure_state(work)
     staging.keep_originals(prepared.originals, work.contents)
-    for tree in prepared.layers.trees.values():
-        machine.objects.put(tree.to_json())
+    needed = {*prepared.originals, *(machine.objects.put(tree.to_json()) for tree in prepared.layers.trees.values())}
     keep_contents(machine, prepared.edits.contents)
+    machine.objects.flush({*prepared.edits.contents, *(needed if durable else ())})
     if work.in_place is not None:
         stage_adoption(machine, work.in_place.names)
     if plan.stages:
@@ -210,7 +218,6 @@ def _stage(work: Work, prepared: Prepared, staging: Staging) -> Journal:
         staging.finish()
     else:
         staging.discard()
-        machine.files.sync_file_system(machine.site.state)
     replaces = old is not None and old.generation == plan.target
     receipts = (receipt,) if work.in_place is None else (work.in_place.receipt, receipt)
     return Journal(

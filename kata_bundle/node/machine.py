@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from kata_bundle.core.events import NO_PROGRESS, Progress
 from kata_bundle.core.fsops import FileOps
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from kata_bundle.core.fields import JsonValue
     from kata_bundle.node.site import Site
 
-__all__ = ["Knowledge", "Machine", "RecordingServices", "Sandboxes", "Services"]
+__all__ = ["DEFAULT_JOBS", "Knowledge", "Machine", "RecordingServices", "Sandboxes", "Services"]
+
+DEFAULT_JOBS: Final = 2
+"""Threads on a node, where installing is not what the machine is for."""
 
 
 class Knowledge(StrEnum):
@@ -86,6 +89,8 @@ class Machine:
     files: FileOps = field(default_factory=FileOps)
     services: Services = field(default_factory=RecordingServices)
     progress: Progress = NO_PROGRESS
+    jobs: int = DEFAULT_JOBS
+    """Threads that unpack."""
     watched: set[tuple[str, str]] = field(default_factory=set)
     """What planning looked at on the host: "file" (there), "none" (no file), "names" or "kind", and the host path."""
 

@@ -6,10 +6,13 @@ One file per content, named by its digest, written once and never changed. Must 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kata_bundle.archive.durable import flush_files
 from kata_bundle.core.digest import Digest, digest_bytes, hex_part, parse_digest
 from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.relpath import RelPath
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -59,6 +62,13 @@ class Objects:
             self._files.create_file(temporary, data, _OBJECT_MODE)
             self._files.rename(temporary, self.path(digest))
         return digest
+
+    def flush(self, digests: Collection[Digest]) -> None:
+        """Make the objects ``digests`` survive a power cut."""
+        if digests:
+            self._files.announce("fsync", self._folder)
+            flush_files([(Path(self._folder), RelPath(hex_part(digest))) for digest in sorted(digests)])
+            self._files.sync_directory(self._folder)
 
     def adopt(self, path: str, digest: Digest) -> None:
         """Move the file ``path``, whose content has ``digest`` and which has no other name, here."""

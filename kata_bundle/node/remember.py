@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kata_bundle.core import clock
-from kata_bundle.node.seen import SETTLED_NS, Record, is_same_file, kind_of, load_record, signature
+from kata_bundle.node.seen import SETTLED_NS, Record, boot_id, is_of_this_boot, is_same_file, kind_of, load_record, signature
 from kata_bundle.node.site import resolve
 from kata_bundle.node.state import leftover_places, other_sites
 
@@ -65,7 +65,7 @@ def remember_tree(machine: Machine, receipt: Receipt, placed: Mapping[RelPath, s
     if {path: signature(path) for path in paths} != stats:
         return
     receipt_file = machine.site.receipt(receipt.generation)
-    _write(machine, Record(generation=receipt.generation, stats={**stats, receipt_file: signature(receipt_file)}))
+    _write(machine, Record(generation=receipt.generation, boot=boot_id(), stats={**stats, receipt_file: signature(receipt_file)}))
 
 
 def remember_answer(
@@ -84,8 +84,13 @@ def remember_answer(
     tree[receipt_file] = signature(receipt_file)
     if answered is None:
         known = load_record(site.seen)
-        if known is None or known.generation != receipt.generation or any(known.stats.get(p) != s for p, s in tree.items()):
-            _write_settled(machine, Record(generation=receipt.generation, stats=tree), began)
+        if (
+            known is None
+            or known.generation != receipt.generation
+            or not is_of_this_boot(known)
+            or any(known.stats.get(p) != s for p, s in tree.items())
+        ):
+            _write_settled(machine, Record(generation=receipt.generation, boot=boot_id(), stats=tree), began)
         return
     places = _Places(machine)
     places.state()
@@ -97,6 +102,7 @@ def remember_answer(
         places.names(path)
     record = Record(
         generation=receipt.generation,
+        boot=boot_id(),
         stats={**places.stats, **tree},
         facts=answered.asked.facts,
         request=answered.asked.request,

@@ -23,7 +23,9 @@ __all__ = [
     "SETTLED_NS",
     "Record",
     "Request",
+    "boot_id",
     "facts_now",
+    "is_of_this_boot",
     "is_same_file",
     "kind_of",
     "load_record",
@@ -39,24 +41,28 @@ SETTLED_NS = 20_000_000
 _HEADER = "kata-bundle seen 1"
 _END = "end"
 _NONE = "-"
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 Request = tuple[tuple[str, str], ...]
 """The settings of a command that an answer depends on, by name."""
 
 
 class Record:
-    """A record: ``facts`` of the process, the ``request`` and what was answered to it, and the paths with what they were.
+    """A request, what was answered to it, and the paths that the answer depends on with what they were.
+
+    ``boot`` is the start of the system that it is of, ``facts`` what matters of the process.
 
     ``stats`` maps a path to a :func:`signature`, ``kinds`` to a file mode where nothing else matters, ``names`` to the sorted
     names in a directory. Without a request the record only saves hashing.
     """
 
-    __slots__ = ("answer", "facts", "generation", "kinds", "names", "request", "said", "stats")
+    __slots__ = ("answer", "boot", "facts", "generation", "kinds", "names", "request", "said", "stats")
 
     def __init__(
         self,
         *,
         generation: int,
+        boot: str,
         stats: Mapping[str, str],
         facts: str = "",
         request: Request | None = None,
@@ -66,6 +72,7 @@ class Record:
         names: Mapping[str, str] | None = None,
     ) -> None:
         self.generation = generation
+        self.boot = boot
         self.stats = stats
         self.facts = facts
         self.request = request
@@ -82,7 +89,7 @@ class Record:
 
     def to_bytes(self) -> bytes:
         """Return the document."""
-        lines = [_HEADER, f"generation {self.generation}"]
+        lines = [_HEADER, f"generation {self.generation}", f"boot {_escaped(self.boot)}"]
         if self.request is not None:
             lines += [f"facts {_escaped(self.facts)}", f"answer {_escaped(self.answer)}"]
             lines += [f"say {_escaped(line)}" for line in self.said]
@@ -100,7 +107,7 @@ class Record:
         if lines[0] != _HEADER or lines[-2:] != [_END, ""]:
             return None
         paths: dict[str, dict[str, str]] = {"stat": {}, "kind": {}, "names": {}}
-        texts: dict[str, list[str]] = {"say": [], "request": [], "facts": [], "answer": [], "generation": []}
+        texts: dict[str, list[str]] = {"say": [], "request": [], "facts": [], "answer": [], "generation": [], "boot": []}
         for line in lines[1:-2]:
             word, _, rest = line.partition(" ")
             if word in paths:
@@ -115,6 +122,7 @@ class Record:
         pairs = (text.partition(" ") for text in texts["request"])
         return cls(
             generation=int(texts["generation"][0]),
+            boot="".join(texts["boot"]),
             stats=paths["stat"],
             facts="".join(texts["facts"]),
             request=tuple((name, value) for name, _, value in pairs) if texts["facts"] else None,
@@ -141,7 +149,7 @@ def load_record(path: str) -> Record | None:
 
 def still_true(record: Record, request: Request, facts: str) -> bool:
     """Return whether ``record`` answers ``request`` and everything in it is as it was."""
-    if record.request != request or record.facts != facts:
+    if record.request != request or record.facts != facts or not is_of_this_boot(record):
         return False
     try:
         return (
@@ -151,6 +159,20 @@ def still_true(record: Record, request: Request, facts: str) -> bool:
         )
     except (OSError, ValueError):
         return False
+
+
+def is_of_this_boot(record: Record) -> bool:
+    """Return whether ``record`` was made since the system started: what was not flushed when it stopped may be gone."""
+    return record.boot != _NONE and record.boot == boot_id()
+
+
+def boot_id() -> str:
+    """Return what the kernel calls this start of the system, ``"-"`` when it does not say."""
+    try:
+        with open(_BOOT_ID, "rb") as stream:
+            return stream.read(64).decode("ascii", "replace").strip() or _NONE
+    except OSError:
+        return _NONE
 
 
 def signature(path: str, found: os.stat_result | None = None) -> str:

@@ -20,6 +20,7 @@ from kata_bundle.node.receipt import SourceKind
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from kata_bundle.archive.toc import TableRef
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.digest import Digest
     from kata_bundle.oci.bundle import Bundle
@@ -43,6 +44,8 @@ class LayerRef:
     """``None`` when only reading tells."""
     version: str | None = None
     action: Digest | None = None
+    table: TableRef | None = None
+    """The layer's table of contents, when the source vouches for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

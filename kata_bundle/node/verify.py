@@ -18,7 +18,7 @@ from kata_bundle.core.relpath import RelPath, parents
 from kata_bundle.core.tree import Entry, File, Hardlink, Tree
 from kata_bundle.node.hostedit import EditKind
 from kata_bundle.node.plan import link_of, links_there
-from kata_bundle.node.seen import load_record, signature
+from kata_bundle.node.seen import is_of_this_boot, load_record, signature
 from kata_bundle.node.tomledit import copy_keys
 from kata_bundle.node.tomltext import TomlError
 from kata_bundle.node.userfiles import find_user_files
@@ -148,11 +148,13 @@ def inspect_generation(machine: Machine, receipt: Receipt, *, trust: bool = Fals
 def recorded_stats(site: Site, generation: int) -> Mapping[str, str]:
     """Return real path → ``lstat`` result of what was last found in order; nothing when it was another generation's.
 
-    Nor when the receipt is another one than then: what a file's content should be stands there.
+    Nor when the system was started anew since, or the receipt is another one: what a file's content should be stands there.
     """
     record = load_record(site.seen)
     receipt = site.receipt(generation)
-    if record is None or record.generation != generation or record.stats.get(receipt) != signature(receipt):
+    if record is None or record.generation != generation or not is_of_this_boot(record):
+        return {}
+    if record.stats.get(receipt) != signature(receipt):
         return {}
     return record.stats
 

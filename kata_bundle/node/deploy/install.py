@@ -77,7 +77,7 @@ def activate_artifacts(session: Session, runtime: Runtime) -> None:
     session.enter("artifacts")
     with session.locked():
         services = session.services(runtime, shims=frozenset(desired.selection.shims))
-        done = install(session.machine(services), desired, pause=True)
+        done = install(session.machine(services), desired, pause=True, durable=True)
     for note in done.plan.notes:
         session.info(note)
 
@@ -91,7 +91,7 @@ def activate_cri(session: Session, runtime: Runtime) -> None:
         machine = session.machine(services)
         session.enter("cri")
         is_paused = os.path.lexists(session.site.paused)
-        receipt = finish_install(machine) if is_paused else install(machine, desired).receipt
+        receipt = finish_install(machine) if is_paused else install(machine, desired, durable=True).receipt
         _converge(session, services, receipt)
         services.wait_active()
 
@@ -100,7 +100,7 @@ def _activate(session: Session, source: Source, runtime: Runtime) -> DeployServi
     desired = wanted(session, source, runtime)
     services = session.services(runtime, shims=frozenset(desired.selection.shims))
     session.enter("artifacts")
-    done = install(session.machine(services), desired)
+    done = install(session.machine(services), desired, durable=True)
     for note in done.plan.notes:
         session.info(note)
     if done.receipt is not None:

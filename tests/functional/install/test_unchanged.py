@@ -119,6 +119,7 @@ DAMAGE = {
     "a tarball of other content": lambda n: shutil.copy(n / "v2/kata-static-kernel.tar.zst", n / "v1/kata-static-kernel.tar.zst"),
     "another component map": lambda n: rewrite(n / "v1/shim-components.json"),
     "a record of another program": lambda n: replace_line(n / STATE / "seen", "facts "),
+    "a start of the system": lambda n: replace_line(n / STATE / "seen", "boot "),
     "a cut record": lambda n: (n / STATE / "seen").write_bytes((n / STATE / "seen").read_bytes()[:-40]),
     "no record": lambda n: (n / STATE / "seen").unlink(),
 }
@@ -170,7 +171,7 @@ def moved(record: str, old: Path, new: Path) -> str:
     assert found is not None
     stats = {path: signature(path) for path in found.stats}
     return Record(
-        generation=found.generation, stats=stats, facts=found.facts, request=found.request, answer=found.answer,
+        generation=found.generation, boot=found.boot, stats=stats, facts=found.facts, request=found.request, answer=found.answer,
         said=found.said, kinds=found.kinds, names=found.names,
     ).to_bytes().decode()  # fmt: skip
 
@@ -208,8 +209,8 @@ def test_what_file_times_do_not_show_is_found_by_hashing_everything(node):
     stats = {path: signature(path) for path in old.stats}
     seen.write_bytes(
         Record(
-            generation=old.generation, stats=stats, facts=old.facts, request=old.request, answer=old.answer, said=old.said,
-            kinds=old.kinds, names=old.names,
+            generation=old.generation, boot=old.boot, stats=stats, facts=old.facts, request=old.request, answer=old.answer,
+            said=old.said, kinds=old.kinds, names=old.names,
         ).to_bytes()
     )  # fmt: skip
     assert answer(argv) == 0
