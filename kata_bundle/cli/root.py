@@ -14,7 +14,7 @@ from kata_bundle.core.errors import BundleError, host_error
 
 __all__ = ["command", "run"]
 
-_LOOK, _MAKE, _NODE, _MORE = "Look", "Make", "Install", "More"
+_LOOK, _MAKE, _MOVE, _NODE, _MORE = "Look", "Make", "Move", "Install", "More"
 
 TABLE = {
     "check": LazyCommand("kata_bundle.cli.check_cmd", "Validate all manifests; report every finding at once.", _LOOK),
@@ -28,6 +28,11 @@ TABLE = {
     "build": LazyCommand("kata_bundle.cli.build_cmd", "Make components and keep them in the store.", _MAKE),
     "import": LazyCommand("kata_bundle.cli.import_cmd", "Take prebuilt kata-static tarballs into the store, unchanged.", _MAKE),
     "bundle": LazyCommand("kata_bundle.cli.bundle_cmd", "Build, pack and assemble a selection as an OCI layout.", _MAKE),
+    "push": LazyCommand("kata_bundle.cli.push_cmd", "Push a bundle to a registry.", _MOVE),
+    "pull": LazyCommand("kata_bundle.cli.pull_cmd", "Pull a bundle, or the part that a node needs, into a folder.", _MOVE),
+    "copy": LazyCommand("kata_bundle.cli.copy_cmd", "Copy whole artefacts between registries and folders.", _MOVE),
+    "ls": LazyCommand("kata_bundle.cli.ls_cmd", "List what a repository holds, or what is behind a name.", _MOVE),
+    "rm": LazyCommand("kata_bundle.cli.rm_cmd", "Remove an image from a registry.", _MOVE),
     "install": LazyCommand("kata_bundle.cli.install_cmd", "Install a bundle into a root directory.", _NODE),
     "status": LazyCommand("kata_bundle.cli.status_cmd", "Say what is installed.", _NODE),
     "verify": LazyCommand("kata_bundle.cli.verify_cmd", "Hash everything installed and name what differs.", _NODE),

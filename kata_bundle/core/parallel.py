@@ -17,11 +17,14 @@ class _NotBegunError(Exception):
     """Stands for the result of an item that was left out; where one is, another item has the real error."""
 
 
-def map_ordered(function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int) -> list[Result]:
+def map_ordered(
+    function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int, on_interrupt: Callable[[], None] | None = None
+) -> list[Result]:
     """Return ``[function(item) for item in items]``, at most ``jobs`` at a time.
 
-    The error of the earliest failing item is raised, after what was running has ended; what had not begun is not started. With
-    ``jobs`` 1 no thread is made.
+    The error of the earliest failing item is raised, after what was running has ended; what had not begun is not started.
+    With ``jobs`` 1 no thread is made. When the caller is interrupted, ``on_interrupt`` is called before waiting for what still
+    runs: it makes that end soon.
     """
     if jobs <= 1 or len(items) <= 1:
         return [function(item) for item in items]
@@ -49,7 +52,9 @@ def map_ordered(function: Callable[[Item], Result], items: Sequence[Item], *, jo
                     results.append(future.result())
                 except _NotBegunError:
                     continue  # the loop ends at the error that stopped the work
-        except BaseException:
+        except BaseException as error:
             stopped.set()
+            if on_interrupt is not None and not isinstance(error, Exception):
+                on_interrupt()
             raise
     return results

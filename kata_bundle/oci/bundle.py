@@ -81,18 +81,22 @@ def open_bundle(directory: Path, *, ref: str | None = None, arches: Collection[A
     """Return the bundle in the image layout ``directory``.
 
     All documents are read and checked against each other, and every layer's file for presence and size; content of layers is
-    checked by whoever reads them. ``ref`` chooses among several images by their name annotation. With ``arches``, images of other
-    architectures need not be there. A layout that a generic tool made of one architecture alone, without an index, opens too.
-    Raises :class:`IntegrityError` for everything that is wrong.
+    checked by whoever reads them. ``ref`` chooses among several images by their name annotation. With ``arches``, images of
+    other architectures need not be there. In a partial layout, as ``pull`` makes it, neither need be what was left out: the
+    bundle then has the shims whose layers are all there. A layout that a generic tool made of one architecture alone, without an
+    index, opens too. Raises :class:`IntegrityError` for everything that is wrong.
     """
     layout = Layout.open(directory)
-    top = _choose(layout, directory, ref)
+    top = layout.choose(ref)
+    is_partial = top.annotations.get(mediatypes.ANNOTATION_PARTIAL) == "true"
     entries = layout.read_index(top).manifests if mediatypes.is_index(top.media_type) else (top,)
     images: dict[Arch, _Image] = {}
     for descriptor in entries:
         if arches is not None and descriptor.platform is not None and descriptor.platform.arch not in arches:
             continue
-        image = _open_image(layout, descriptor)
+        if is_partial and not layout.has(descriptor.digest):
+            continue
+        image = _open_image(layout, descriptor, is_partial=is_partial)
         if image.index.arch in images:
             msg = f"{directory}: two images for {image.index.arch}"
             raise IntegrityError(msg)
@@ -162,18 +166,7 @@ class Bundle:
         return found
 
 
-def _choose(layout: Layout, directory: Path, ref: str | None) -> Descriptor:
-    entries = layout.index().manifests
-    named = [entry for entry in entries if ref is None or entry.annotations.get(mediatypes.ANNOTATION_REF_NAME) == ref]
-    if len(named) == 1:
-        return named[0]
-    names = sorted({entry.annotations.get(mediatypes.ANNOTATION_REF_NAME, "(unnamed)") for entry in entries})
-    wanted = "one image" if ref is None else f'one image named "{ref}"'
-    msg = f"{directory} holds {len(named)} images, expected {wanted}"
-    raise IntegrityError(msg, hint=f"images here: {', '.join(names)}" if names else None)
-
-
-def _open_image(layout: Layout, descriptor: Descriptor) -> _Image:
+def _open_image(layout: Layout, descriptor: Descriptor, *, is_partial: bool) -> _Image:
     manifest = layout.manifest(descriptor)
     config = ImageConfig.parse(layout.config(manifest.config), what=f"config {manifest.config.digest}")
     if descriptor.platform is not None and descriptor.platform != config.platform:
@@ -183,7 +176,11 @@ def _open_image(layout: Layout, descriptor: Descriptor) -> _Image:
     if config.bundle is None:
         msg = f'config {manifest.config.digest} has no member "{mediatypes.BUNDLE_MEMBER}": the image is no kata bundle'
         raise IntegrityError(msg)
-    for layer in manifest.layers:
-        layout.blob_path(layer)
     layers = dict(zip(sorted(config.bundle.layers), manifest.layers, strict=True))
-    return _Image(descriptor=descriptor, manifest=manifest, index=config.bundle, layers=layers)
+    index = config.bundle
+    if is_partial:
+        layers = {component: layer for component, layer in layers.items() if layout.has(layer.digest)}
+        index = index.only(layers)
+    for layer in layers.values():
+        layout.blob_path(layer)
+    return _Image(descriptor=descriptor, manifest=manifest, index=index, layers=layers)

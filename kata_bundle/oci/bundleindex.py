@@ -8,7 +8,7 @@ unknown members are errors, another ``version`` is refused. Must not know: files
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core.arch import Arch
@@ -18,7 +18,7 @@ from kata_bundle.core.fields import Fields
 from kata_bundle.core.relpath import parse_relpath
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from kata_bundle.core.digest import Digest
     from kata_bundle.core.fields import JsonValue
@@ -138,6 +138,18 @@ class BundleIndex:
     def ordered_layers(self) -> tuple[BundleLayer, ...]:
         """The layers in the image's order: by component name."""
         return tuple(self.layers[name] for name in sorted(self.layers))
+
+    def only(self, components: Collection[str]) -> BundleIndex:
+        """Return the index without the layers of other ``components``, and without the shims that need one of those."""
+        shims = {shim: row for shim, row in self.shims.items() if all(name in components for name in row)}
+        return replace(
+            self,
+            shims=shims,
+            layers={name: layer for name, layer in self.layers.items() if name in components},
+            default_shim=self.default_shim if self.default_shim in shims else None,
+            default_shims=tuple(shim for shim in self.default_shims if shim in shims),
+            runtime_classes=tuple(item for item in self.runtime_classes if item.get("shim", item.get("name")) in shims),
+        )
 
     def to_dict(self) -> dict[str, JsonValue]:
         """Return the JSON form."""

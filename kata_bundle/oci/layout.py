@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from kata_bundle.core.digest import Digest
 
-__all__ = ["INDEX_FILE", "LAYOUT_FILE", "Layout"]
+__all__ = ["INDEX_FILE", "LAYOUT_FILE", "Layout", "root_entries"]
 
 LAYOUT_FILE: Final = "oci-layout"
 INDEX_FILE: Final = "index.json"
@@ -73,7 +73,7 @@ class Layout:
         if strangers:
             msg = f'{directory} holds "{min(strangers)}", which is no part of an image layout'
             raise UsageError(msg, hint="name a new or empty folder")
-        if INDEX_FILE in names and len(cls(directory).index().manifests) > 1:
+        if INDEX_FILE in names and len(root_entries(cls(directory).index())) > 1:
             msg = f"{directory} is a layout with several images"
             raise UsageError(msg, hint="name a new or empty folder")
 
@@ -96,6 +96,18 @@ class Layout:
         """Return what ``index.json`` holds; raises :class:`IntegrityError`."""
         data = self._read_top(INDEX_FILE, MAX_MANIFEST)
         return Index.parse(data, what=f"{self.directory / INDEX_FILE}")
+
+    def choose(self, name: str | None = None) -> Descriptor:
+        """Return the entry of ``index.json`` named ``name``, or the only image; :class:`IntegrityError` for none or several."""
+        index = self.index()
+        entries = root_entries(index) if name is None else index.manifests
+        named = [entry for entry in entries if name is None or entry.annotations.get(mediatypes.ANNOTATION_REF_NAME) == name]
+        if len(named) == 1:
+            return named[0]
+        names = sorted({entry.annotations.get(mediatypes.ANNOTATION_REF_NAME, "(unnamed)") for entry in entries})
+        wanted = "one image" if name is None else f'one image named "{name}"'
+        msg = f"{self.directory} holds {len(named)} images, expected {wanted}"
+        raise IntegrityError(msg, hint=f"images here: {', '.join(names)}" if names else None)
 
     def read_index(self, descriptor: Descriptor) -> Index:
         """Return the checked image index that ``descriptor`` names; raises :class:`IntegrityError`."""
@@ -143,6 +155,10 @@ class Layout:
             raise IntegrityError(msg) from None
         finally:
             os.close(folder)
+
+    def has(self, digest: Digest) -> bool:
+        """Return whether there is a file for the blob, whatever is in it."""
+        return os.path.lexists(self._path(digest))
 
     def blob_path(self, descriptor: Descriptor) -> Path:
         """Return the path of the blob's file, checked to be a regular file of the right size. Its content is not checked."""
@@ -250,6 +266,16 @@ class Layout:
         raise IntegrityError(
             msg, hint="it was converted to Docker's formats on its way" if descriptor.media_type in docker else None
         )
+
+
+def root_entries(index: Index) -> tuple[Descriptor, ...]:
+    """Return the entries of ``index.json`` that stand for images of their own.
+
+    Those with a name; where none has one, all but artefacts. Other tools list there also what images consist of, and we, as ORAS
+    does, what is attached to them.
+    """
+    named = tuple(entry for entry in index.manifests if mediatypes.ANNOTATION_REF_NAME in entry.annotations)
+    return named or tuple(entry for entry in index.manifests if entry.artifact_type is None)
 
 
 def _is_hex(name: str) -> bool:

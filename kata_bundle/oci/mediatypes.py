@@ -10,11 +10,13 @@ from typing import Final
 __all__ = [
     "ANNOTATION_COMPONENT",
     "ANNOTATION_CREATED",
+    "ANNOTATION_PARTIAL",
     "ANNOTATION_REF_NAME",
     "ANNOTATION_TITLE",
     "BUNDLE_MEMBER",
     "DOCKER_INDEX",
     "DOCKER_MANIFEST",
+    "EMPTY",
     "IMAGE_CONFIG",
     "IMAGE_INDEX",
     "IMAGE_MANIFEST",
@@ -27,6 +29,8 @@ IMAGE_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 IMAGE_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 IMAGE_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 LAYER_ZSTD: Final = "application/vnd.oci.image.layer.v1.tar+zstd"
+EMPTY: Final = "application/vnd.oci.empty.v1+json"
+"""The config of an artefact that has none: the two bytes ``{}``."""
 
 DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
@@ -38,6 +42,8 @@ ANNOTATION_TITLE: Final = "org.opencontainers.image.title"
 """On a layer: the file name that artifact clients give it when they pull."""
 ANNOTATION_COMPONENT: Final = "io.katacontainers.component"
 """On a layer: the component it holds. For people and generic tools; ours read the bundle index."""
+ANNOTATION_PARTIAL: Final = "io.katacontainers.partial"
+"""On an entry of a layout's ``index.json``, with value ``true``: some of what it leads to was left out on purpose."""
 
 BUNDLE_MEMBER: Final = "io.katacontainers.bundle"
 """The extra member of the image config that holds the bundle index. Image-spec: readers ignore members they do not know."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.oci import mediatypes
-from kata_bundle.oci.descriptor import Descriptor
 from kata_bundle.oci.documents import MAX_CONFIG, Index, Manifest
 from kata_bundle.oci.image import ImageConfig, check_image
 from kata_bundle.oci.registry.client import RemoteDocument
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.digest import Digest
     from kata_bundle.oci.bundleindex import BundleIndex
+    from kata_bundle.oci.descriptor import Descriptor
     from kata_bundle.oci.registry.client import Repository
     from kata_bundle.oci.registry.reference import Reference
 

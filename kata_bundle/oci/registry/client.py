@@ -71,6 +71,7 @@ class RegistryClient:
         self.transport = Transport(self.settings, pause=pause)
         self._lock = threading.Lock()
         self._endpoints: dict[str, tuple[Endpoint, ...]] = {}
+        self._without_referrers: set[str] = set()
 
     def repository(self, reference: Reference) -> Repository:
         """Return the repository of ``reference``; nothing is asked yet. Raises :class:`UsageError` for wrong host files."""
@@ -79,6 +80,16 @@ class RegistryClient:
             if found is None:
                 found = self._endpoints[reference.host] = endpoints(reference.host, self.settings)
         return Repository(self, reference, found)
+
+    def lacks_referrers(self, host: str) -> bool:
+        """Return whether the registry ``host`` was found not to know the referrers API."""
+        with self._lock:
+            return host in self._without_referrers
+
+    def note_no_referrers(self, host: str) -> None:
+        """Remember that the registry ``host`` does not know the referrers API, so that it is asked once."""
+        with self._lock:
+            self._without_referrers.add(host)
 
     def close(self) -> None:
         """Close all connections; requests that other threads are waiting for fail."""
@@ -131,6 +142,10 @@ class Repository:
         if tag is not None:
             self._put(descriptor, data, tag)
         return descriptor
+
+    def put_tag(self, document: RemoteDocument, tag: str) -> None:
+        """Give a manifest that the repository has the name ``tag`` (too)."""
+        self._put(document.descriptor, document.data, tag)
 
     def delete_manifest(self, digest: Digest) -> None:
         """Remove a manifest; every tag of it goes with it. Blobs stay until the registry collects what nothing needs."""
@@ -234,6 +249,11 @@ class Repository:
             return False
         upload.send()
         return True
+
+    def mount(self, descriptor: Descriptor, names: Sequence[str]) -> bool:
+        """Return whether the registry took the blob over from one of its repositories ``names``; no bytes move."""
+        upload = self._upload(descriptor, None, lambda _count: None)
+        return any(upload.mount(name) for name in names if name != self.reference.repository)
 
     # Lists
 

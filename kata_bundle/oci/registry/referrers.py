@@ -79,6 +79,8 @@ def remove_by_tag(repository: Repository, subject: Digest, referrer: Digest) -> 
 
 def _by_api(repository: Repository, digest: Digest, artifact_type: str | None) -> list[Descriptor] | None:
     """Return what the registry lists, ``None`` when it does not know referrers."""
+    if repository.client.lacks_referrers(repository.reference.host):
+        return None
     found: list[Descriptor] = []
     query = {"artifactType": artifact_type} if artifact_type is not None else {}
     what = f"referrers of {repository.reference.name}@{digest}"
@@ -90,6 +92,7 @@ def _by_api(repository: Repository, digest: Digest, artifact_type: str | None) -
             repository.check_count(len(found), "referrers")
     except RegistryStatusError as error:
         if error.status in _UNKNOWN:
+            repository.client.note_no_referrers(repository.reference.host)
             return None
         raise
     return found

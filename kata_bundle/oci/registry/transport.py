@@ -254,11 +254,11 @@ def _unreachable(what: str, origin: Origin, error: Exception) -> UnreachableErro
         why, hint = "the proxy cannot be used", "see HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
     elif isinstance(error, failures.NameResolutionError):
         why = "its name has no address"
+    elif isinstance(error, failures.NewConnectionError):  # to urllib3 a kind of the next
+        cause = error.__cause__ or error.__context__
+        why = f"no connection ({getattr(cause, 'strerror', None) or type(error).__name__})"
     elif isinstance(error, failures.ConnectTimeoutError):
         why = "no connection in time"
-    elif isinstance(error, failures.NewConnectionError):
-        cause = error.__cause__ or error.__context__
-        why = f"no connection ({(getattr(cause, 'strerror', None) or type(error).__name__)})"
     elif isinstance(error, failures.TimeoutError):
         why = "no answer in time"
     else:
