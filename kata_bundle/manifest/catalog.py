@@ -300,6 +300,8 @@ class Release:
     bundles: Mapping[RuntimeFamily, str]
     adds: tuple[str, ...]
     size_limit_bytes: int
+    version: str | None = None
+    """The release of Kata that the catalog is of, where it says so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

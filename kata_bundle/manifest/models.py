@@ -258,6 +258,7 @@ class ComponentEntry(ComponentLayer):
 class ReleaseEntry(_Strict):
     """Release bundles."""
 
+    version: Annotated[str, _text(r"^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.]+)?$", "a version such as 4.1.0")] | None = None
     bundles: dict[FamilyName, Name]
     adds: list[FilePath]
     size_limit_bytes: Annotated[int, Field(ge=1)]

@@ -94,6 +94,7 @@ def resolve_catalog(documents: Documents) -> Catalog:
             bundles={RuntimeFamily(k): v for k, v in documents.components.release.bundles.items()},
             adds=tuple(documents.components.release.adds),
             size_limit_bytes=documents.components.release.size_limit_bytes,
+            version=documents.components.release.version,
         ),
     )
 

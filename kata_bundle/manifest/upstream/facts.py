@@ -7,7 +7,7 @@ reader.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Allowlist",
+    "Artefact",
     "Cell",
     "Chart",
     "ChartShim",
@@ -34,6 +35,7 @@ __all__ = [
     "Overhead",
     "Role",
     "RuntimeBuild",
+    "Script",
     "Setting",
     "Template",
     "UpstreamTree",
@@ -204,6 +206,14 @@ class Matrix:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Artefact:
+    """An architecture in the name of an artefact, in a workflow that builds for ``arch`` by its file name."""
+
+    arch: str
+    named: Item
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LocalBuild:
     """How components are built by hand: make targets and the script behind them."""
 
@@ -316,6 +326,29 @@ class Verity:
     """Variants whose hashes are kept when the shim is built, ``None`` when the list was not found."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Script:
+    """A packaging script: the names in it."""
+
+    path: str
+    reads: Mapping[str, Item]
+    """Variables that are read, each with its first place."""
+    used: frozenset[str]
+    """The same, and those that are read without a dollar sign."""
+    sets: Mapping[str, Item]
+    """Variables that are assigned, each with its first place."""
+    shared: frozenset[str]
+    """Assigned variables that other programs may read."""
+    taken: frozenset[str]
+    """Variables that loops, declarations and commands set."""
+    bare: tuple[Item, ...]
+    """Words in braces without a dollar sign."""
+    images: tuple[tuple[Item, str], ...]
+    """Component whose variable names the image to build in, and the one whose image is taken otherwise."""
+    paths: tuple[Item, ...]
+    """Paths of the tree, from its top."""
+
+
 class VersionRead(NamedTuple):
     """A key of the version file that a script reads. Parts that only the script knows are ``*``."""
 
@@ -334,6 +367,10 @@ class Versions:
     reads: tuple[VersionRead, ...]
     has_tests: bool
     """Whether the tests are in the tree. Until the summer of 2023 they were elsewhere, and read the file too."""
+    words: frozenset[str] = frozenset()
+    """Names of groups that are words of scripts by themselves."""
+    texts: Mapping[tuple[str, ...], Item] = field(default_factory=dict)
+    """Values that are texts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -357,6 +394,12 @@ class UpstreamTree:
     runtimes: Mapping[RuntimeFamily, RuntimeBuild]
     versions: Versions | None
     verity: Verity | None
+    artefacts: tuple[Artefact, ...] = ()
+    scripts: tuple[Script, ...] = ()
+    given_names: frozenset[str] = frozenset()
+    """Words in capitals of files that start scripts."""
+    names: frozenset[str] = frozenset()
+    """Every file of the tree."""
 
     def registries(self) -> tuple[Listing, ...]:
         """Return the lists that are meant to hold every shim."""

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.manifest.upstream.facts import Listing, UpstreamTree
-from kata_bundle.manifest.upstream.readers import structs, versions, workflows
+from kata_bundle.manifest.upstream.readers import scripts, structs, versions, workflows
 from kata_bundle.manifest.upstream.readers.chart import read_chart, read_manifest_lists, read_profiles
 from kata_bundle.manifest.upstream.readers.classes import read_class_files, read_example_classes, read_overheads
 from kata_bundle.manifest.upstream.readers.componentmap import read_component_map
@@ -40,7 +40,7 @@ def read_tree(files: Files, *, ask_make: bool = False) -> tuple[UpstreamTree, Re
     With ``ask_make``, make itself is started in a sandbox to say what variables are.
     """
     names = files.names
-    wanted = (_WANTED.fullmatch, structs.is_wanted, workflows.is_wanted, versions.is_wanted)
+    wanted = (_WANTED.fullmatch, structs.is_wanted, workflows.is_wanted, versions.is_wanted, scripts.is_wanted)
     files.prefetch(name for name in names if any(test(name) for test in wanted))
     reading = Reading(files, ask_make=ask_make)
     cells, map_list = read_component_map(reading)
@@ -68,9 +68,13 @@ def read_tree(files: Files, *, ask_make: bool = False) -> tuple[UpstreamTree, Re
         class_names=tuple(read_example_classes(reading)),
         allowlists=tuple(read_allowlists(reading)),
         matrices=tuple(workflows.read_matrices(reading)),
+        artefacts=tuple(workflows.read_artefacts(reading)),
         local_build=read_local_build(reading),
         runtimes=read_runtimes(reading),
         versions=versions.read_versions(reading),
         verity=read_verity(reading),
+        scripts=tuple(scripts.read_scripts(reading)),
+        given_names=scripts.read_given_names(reading),
+        names=names,
     )
     return tree, reading.report, reading

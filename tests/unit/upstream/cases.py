@@ -184,9 +184,43 @@ BAD = [
     Case("KB671", [(SCRIPT, '".assets.hypervisor.cloud_hypervisor.version"', '".assets.hypervisor.cloud-hypervisor.version"')], (SCRIPT, "cloud-hypervisor.version"), ("cloud-hypervisor.version",)),
     Case("KB671", [("versions.yaml", "    sev:\n      version", "    sev:\n      tag"), ("versions.yaml", '      version: "edk2"', '      tag: "edk2"')], (SCRIPT, "externals.ovmf"), ("externals.ovmf.*.version",)),
     Case("KB672", [("versions.yaml", "externals:\n", 'externals:\n  conmon:\n    version: "v1"\n')], ("versions.yaml", "conmon:"), ("externals.conmon",)),
+    Case("KB672", [("versions.yaml", "externals:\n", 'externals:\n  conmon:\n    version: "v1"\n'), (SCRIPT, "install_ovmf() {", 'install_ovmf() {\n\tget_from_kata_deps ".externals.${2}.version"')], ("versions.yaml", "conmon:"), ("externals.conmon",)),
+    Case("KB633", [(QEMU_RS, '["enable_iommu", "kernel_params"]', "[]")], (QEMU_RS, "enable_annotations"), ('"qemu-runtime-rs" is []', "the runtime only")),
+    Case("KB668", [(VALUES, "forceGuestPull: false", "forceGuestPull: true")], (VALUES, "forceGuestPull: true"), ('"qemu-snp"', "nydus")),
+    Case("KB668", [(VALUES, "      snapshotter: nydus\n      forceGuestPull: false", '      snapshotter: ""\n      forceGuestPull: true'), (PROFILE, "      forceGuestPull: false\n", "")], (PROFILE, "snapshotter: nydus"), ('"qemu-snp"',)),
+    Case("KB669", [(OVERHEADS, '"qemu" (dict "memory" "320Mi"', '"qemu" (dict "memory" "98304Mi"')], (OVERHEADS, "98304Mi"), ("98304Mi", "2048 MiB")),
+    Case("KB674", [(SCRIPT, "install_ovmf() {", 'install_ovmf() {\n\tlocal component_name="ovmf"\n\techo "${component_name} ${componant_name}"')], (SCRIPT, "componant_name"), ('nothing sets "componant_name"',)),
+    Case("KB674", [(SCRIPT, "install_ovmf() {", 'install_ovmf() {\n\tlatest_artefact="a"\n\tlatest_artefacts+="-b"\n\techo "${latest_artefact}"')], (SCRIPT, "latest_artefacts+="), ('nothing reads "latest_artefacts"',)),
+    Case("KB675", [(SCRIPT, '	build_target="$1"\n', '	build_target="$1"\n	sha256sum "kata.tar" >{build_target}-sha256sum\n'), (SCRIPT, ">{", "> {")], (SCRIPT, "> {build_target}"), ('"{build_target}"',)),
+    Case("KB676", [(SHIM, 'VMM_CONFIGS="qemu"', 'container_image="${VIRTIOFSD_CONTAINER_BUILDER:-$(get_tools_image_name)}"\nVMM_CONFIGS="qemu"')], (SHIM, "CONTAINER_BUILDER"), ('"tools"',)),
+    Case("KB677", [(SCRIPT, "install_ovmf() {", 'install_ovmf() {\n\tlast="$(get_last_modification "${repo_root_dir}/tools/packaging/static-build/shim")"')], (SCRIPT, "static-build/shim"), ('"tools/packaging/static-build/shim"',)),
+    Case("KB677", [(SHIM, 'VMM_CONFIGS="qemu"', 'VERSION_FILE="$(dirname "$0")/../../../../VERSIONS"\nVMM_CONFIGS="qemu"')], (SHIM, "VERSIONS"), ('"VERSIONS"',)),
+    Case("KB678", [("versions.yaml", '    url: "https://example.org/linux"\n    version: "v6"', '    url: "https://example.org/linux/v5.x/"\n    version: "v6.1"')], ("versions.yaml", "v5.x"), ("v6.1", '"v5.x"')),
+    Case("KB679", [(QEMU, "# The plain guest.", "# The plain guest.\n#kernel_params = quiet")], (QEMU, "#kernel_params"), ('"kernel_params"', "quiet")),
+    Case("KB680", [(AMD64, "      - name: Build\n", "      - uses: upload\n        with:\n          name: kata-artifacts-arm64-${{ matrix.asset }}\n      - name: Build\n")], (AMD64, "kata-artifacts-arm64"), ("for amd64", '"arm64"')),
 ]  # fmt: skip
 
 FALSE_ALARMS = [
+    # A runtime may allow more annotations than the one that it replaces.
+    Case("KB633", [(QEMU_RS, '["enable_iommu", "kernel_params"]', '["enable_iommu", "kernel_params", "default_vcpus", "more"]')]),
+    # Guest pull is forced where no snapshotter does it.
+    Case("KB668", [(VALUES, "      snapshotter: nydus\n      forceGuestPull: false\n    crio:\n      guestPull: true\n\n  qemu-tdx", '      snapshotter: ""\n      forceGuestPull: true\n\n  qemu-tdx')]),
+    # What runs beside the guest costs memory too.
+    Case("KB669", [(OVERHEADS, '"qemu" (dict "memory" "320Mi"', '"qemu" (dict "memory" "8192Mi"')]),
+    # A script is told a name by another one.
+    Case("KB672", [("versions.yaml", "externals:\n", 'externals:\n  conmon:\n    version: "v1"\n'), (SCRIPT, "install_ovmf() {", 'install_ovmf() {\n\tget_from_kata_deps ".externals.${2}.version"'), ("tests/common.bash", "#!/usr/bin/env bash", "#!/usr/bin/env bash\ndownload conmon")]),
+    # Variables of the environment, of a loop, with a number, given to one command; a comment; a short name.
+    Case("KB674", [(SCRIPT, "install_ovmf() {", 'install_ovmf() {\n\tfor component_name in a b; do echo "${component_name}"; done\n\tcomponent_nam="x" build\n\texport component_names\n# ${componant_name}\n\tlocal qemu_path1="a" qemu_path2="b"\n\techo "${qemu_path1}${ARTEFACT_REGISTRY}"')]),
+    Case("KB674", [(SCRIPT, "install_ovmf() {", 'install_ovmf() {\n\tlocal ARTEFACT_REPO="x"\n\techo "${ARTEFACT_REPO}${ARTEFACT_REPOS}"'), (AMD64, "    steps:\n", "    env:\n      ARTEFACT_REPOS: a\n    steps:\n")]),
+    # A file descriptor, a list of alternatives, a placeholder of another program.
+    Case("KB675", [(SCRIPT, "install_ovmf() {", 'install_ovmf() {\n\texec {stdout}>&1\n\tlocal name="%{name}" list="x"\n\techo a.{list,name} "${stdout}${list}${name}" \'{{.list}}\'')]),
+    Case("KB676", [(SHIM, 'VMM_CONFIGS="qemu"', 'container_image="${SHIM_V2_CONTAINER_BUILDER:-$(get_shim_v2_image_name)}"\nVMM_CONFIGS="qemu"')]),
+    # What the script makes itself, and what a variable is part of.
+    Case("KB677", [(SHIM, 'VMM_CONFIGS="qemu"', 'out="${repo_root_dir}/tools/packaging/build"\nlast="$(get_last_modification "${repo_root_dir}/tools/${where}")"\nmore="$(get_last_modification "${repo_root_dir}/src/runtime")"\nVMM_CONFIGS="qemu"')]),
+    Case("KB678", [("versions.yaml", '    url: "https://example.org/linux"\n    version: "v6"', '    url: "https://example.org/linux/v6.x/"\n    version: "v6.1"')]),
+    # A list that goes on, a text that shows what may be there, a variable, a word that is no setting.
+    Case("KB679", [(QEMU, "# The plain guest.", "#enable_annotations = [\n# kernel = file:///path\n#default_vcpus = @DEFVCPUS@\n# quiet = yes\n# path = <path>")]),
+    Case("KB680", [(AMD64, "      - name: Build\n", "      - uses: upload\n        with:\n          name: kata-artifacts-amd64-${{ matrix.asset }}\n      - name: Build for arm64\n")]),
     # A test case of the installer is no list, and neither is a comment.
     Case("KB602", [(INSTALL, '#[case("qemu-never", "qemu")]', '#[case("qemu-other", "qemu")]')]),
     Case("KB602", [(INSTALL, "    // not QEMU", '    // "qemu-old" was here')]),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core.diagnostics import Span
 from kata_bundle.manifest.upstream import codes
-from kata_bundle.manifest.upstream.facts import VersionRead, Versions
+from kata_bundle.manifest.upstream.facts import Item, VersionRead, Versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,8 +71,38 @@ def read_versions(reading: Reading) -> Versions | None:
         text = reading.text(name)
         if text is not None:
             reads += _reads(text, tops)
+    words = _words(reading, {group[-1] for group in groups if len(group) > 1})
     has_tests = any(name.startswith(_MOVED_TESTS) for name in reading.files.names)
-    return Versions(path=PATH, values=values, groups=groups, reads=tuple(reads), has_tests=has_tests)
+    return Versions(
+        path=PATH, values=values, groups=groups, reads=tuple(reads), has_tests=has_tests, words=words, texts=_texts(document)
+    )
+
+
+def _texts(document: Document) -> dict[tuple[str, ...], Item]:
+    """Return every value that is a text, and where it stands."""
+    found: dict[tuple[str, ...], Item] = {}
+
+    def walk(where: KeyPath, value: object) -> None:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                walk((*where, key), item)
+        elif isinstance(value, str):
+            found[tuple(str(part) for part in where)] = Item(value, document.span(where))
+
+    walk((), document.data)
+    return found
+
+
+def _words(reading: Reading, names: set[str]) -> frozenset[str]:
+    """Return which of ``names`` are words of a file that may read the version file, alone and not as part of a path."""
+    found: set[str] = set()
+    wanted = {name: re.compile(rb"(?<![\w/.-])" + re.escape(name.encode()) + rb"(?![\w/-])") for name in names}
+    for name in [n for n in sorted(reading.files.names) if is_wanted(n)][:_MAX_READERS]:
+        data = None if name == PATH else reading.files.read(name)
+        for word in wanted.keys() - found if data is not None else ():
+            if word.encode() in (data or b"") and wanted[word].search(data or b""):
+                found.add(word)
+    return frozenset(found)
 
 
 def _walk(

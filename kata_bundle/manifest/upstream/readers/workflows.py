@@ -15,7 +15,7 @@ from kata_bundle.core.diagnostics import Report, Span
 from kata_bundle.core.errors import UsageError
 from kata_bundle.manifest.document import parse_document
 from kata_bundle.manifest.upstream import codes
-from kata_bundle.manifest.upstream.facts import Item, Matrix
+from kata_bundle.manifest.upstream.facts import Artefact, Item, Matrix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +24,15 @@ if TYPE_CHECKING:
     from kata_bundle.manifest.positions import KeyPath
     from kata_bundle.manifest.upstream.texts import Reading, Text
 
-__all__ = ["FOLDER", "is_wanted", "read_matrices"]
+__all__ = ["FOLDER", "is_wanted", "read_artefacts", "read_matrices"]
 
 FOLDER: Final = ".github/workflows"
 _BUILD: Final = re.compile(rf"{re.escape(FOLDER)}/build-kata-static-tarball-([a-z0-9_]+)\.ya?ml")
+_ARTEFACT: Final = re.compile(
+    r"^[ \t]*(?:name|pattern):[ \t]*[\"']?kata-(?:artifacts|static|tools-static|go-static)-"
+    r"(amd64|arm64|s390x|ppc64le|riscv64|x86_64|aarch64)(?![a-z0-9])",
+    re.MULTILINE,
+)
 _OLD_BUILD: Final = re.compile(r".*/(?:kata-deploy-push|kata-deploy-test|payload-after-push|release)(?:-([a-z0-9_]+))?\.ya?ml")
 """Workflows that built for themselves until the spring of 2023, for amd64 when their name does not say."""
 _MAKES: Final = re.compile(
@@ -62,6 +67,17 @@ def read_matrices(reading: Reading) -> list[Matrix]:
         found += _matrices(reading, text, (build.group(1) or "amd64") if build else None, strict=pattern is _BUILD)
     if not any(matrix.builds for matrix in found):
         reading.not_understood(Span(path=FOLDER), "no workflow that builds components was found", code=codes.MISSING)
+    return found
+
+
+def read_artefacts(reading: Reading) -> list[Artefact]:
+    """Return the names of artefacts that build workflows of one architecture hand on or fetch."""
+    found = []
+    for name in sorted(n for n in reading.files.names if is_wanted(n)):
+        build = _BUILD.fullmatch(name)
+        text = None if build is None else reading.text(name)
+        if build is not None and text is not None:
+            found += [Artefact(arch=build.group(1), named=text.item(match)) for match in _ARTEFACT.finditer(text.text)]
     return found
 
 

@@ -20,5 +20,7 @@ for _name in (
     "classes",
     "profiles",
     "versionfile",
+    "scripts",
+    "pipelines",
 ):
     import_module(f"{__name__}.{_name}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kata_bundle.core.diagnostics import Span
     from kata_bundle.manifest.upstream.facts import Class, Configuration, Item, UpstreamTree
 
-__all__ = ["class_objects", "differing_overheads", "overheads_and_memory", "quantities"]
+__all__ = ["class_objects", "differing_overheads", "overheads_and_memory", "plausible_overheads", "quantities"]
 
 _QUANTITY: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 _FACTORS: Final = {
@@ -34,6 +34,8 @@ _FACTORS: Final = {
 _MIB: Final = 2.0**20
 _PORTS: Final = frozenset({"root-port", "switch-port", "bridge-port"})
 _PLAUSIBLE_MEMORY_MIB: Final = (16.0, 1048576.0)
+_MANY_TIMES: Final = 4
+_MUCH_MIB: Final = 8192
 _PLAUSIBLE_CPU: Final = (0.01, 64.0)
 
 
@@ -104,6 +106,33 @@ def overheads_and_memory(tree: UpstreamTree) -> Iterator[Problem]:
         if number < needed * _MIB:
             message = f'the memory overhead of "{shim}" is {memory_item.name}, its guest has {needed} MiB and {reason}'
             yield Problem(span=memory_item.span, message=message, related=(place,))
+
+
+@tree_rule("KB669", "an overhead far above the guest's memory", severity=Severity.WARNING)
+def plausible_overheads(tree: UpstreamTree) -> Iterator[Problem]:
+    """A RuntimeClass declares many times the memory that its guest has by default.
+
+    Every pod of the class takes that much of a node, which may have too little for even one. Most often it is the memory of
+    another guest, or a number with a digit too many.
+
+    Repair: declare what the guest has, and what runs beside it.
+
+    False alarm: a class whose guests are always made larger than by default.
+    """
+    memories: dict[str, tuple[int, Span]] = {}
+    for shim, _, configuration in used_configurations(tree):
+        for table in configuration.hypervisors:
+            memory = configuration.get("hypervisor", table, "default_memory")
+            if isinstance(memory, int) and memory > memories.get(shim, (0, None))[0]:
+                memories[shim] = memory, setting_span(configuration.template, f"hypervisor.{table}", "default_memory")
+    for shim, _, item, _ in _overheads(tree):
+        number = None if item is None else _number(item.name)
+        if item is None or number is None or shim not in memories:
+            continue
+        memory, place = memories[shim]
+        if number > max(_MANY_TIMES * memory, memory + _MUCH_MIB) * _MIB:
+            message = f'the memory overhead of "{shim}" is {item.name}, its guest has {memory} MiB'
+            yield Problem(span=item.span, message=message, related=(place,))
 
 
 def _pins(configuration: Configuration) -> str | None:

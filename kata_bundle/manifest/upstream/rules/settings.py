@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import tomllib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kata_bundle.core.diagnostics import Severity, did_you_mean
@@ -20,10 +21,19 @@ if TYPE_CHECKING:
     from kata_bundle.manifest.upstream.facts import Configuration, RuntimeBuild, Template, UpstreamTree
     from kata_bundle.manifest.upstream.schema import SettingAt
 
-__all__ = ["missing_settings", "refused_settings", "root_hashes", "unknown_settings", "unset_variables", "wrong_kinds"]
+__all__ = [
+    "missing_settings",
+    "refused_settings",
+    "root_hashes",
+    "unknown_settings",
+    "unreadable_offers",
+    "unset_variables",
+    "wrong_kinds",
+]
 
 _HEADER: Final = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?$")
 _SETTING: Final = re.compile(r"\s*(kernel_verity_params|verity_params|image|path)\s*=\s*(.*)$")
+_OFFERED: Final = re.compile(r"#[ \t]?([a-z][a-z0-9_]*)[ \t]*=[ \t]*(\S.*?)[ \t]*")
 _VARIABLE: Final = re.compile(r"@([A-Za-z_][A-Za-z0-9_]*)@")
 _NO_PROGRAM: Final = frozenset({"dragonball", "remote"})
 _OWN_PROGRAM: Final = frozenset({"path", "ctlpath"})
@@ -273,3 +283,34 @@ def _images(template: Template, configuration: Configuration) -> Iterator[_Image
             path = paths[block]
             if isinstance(path, str):
                 yield _Image(posixpath.basename(path), variable.group(1), number)
+
+
+@tree_rule("KB679", "a setting in a comment that is not TOML", severity=Severity.WARNING)
+def unreadable_offers(tree: UpstreamTree) -> Iterator[Problem]:
+    """A comment of a template offers a setting, and its value is not TOML: a text without quotes, most often.
+
+    Whoever removes the comment sign gets a configuration that the runtime refuses. Looked at are lines that hold a setting known
+    to the runtime and nothing else.
+
+    Repair: write the value as TOML.
+
+    False alarm: a sentence that begins with the name of a setting and an equals sign.
+    """
+    for build in tree.runtimes.values():
+        known = set() if build.schema is None else {key for fields in build.schema.tables.values() for key in fields}
+        for template in build.templates.values():
+            for number, line in enumerate(template.lines, 1):
+                match = _OFFERED.fullmatch(line)
+                if match is not None and match.group(1) in known and not _is_toml(match.group(2)):
+                    message = f'"{match.group(1)}" of "{template.shim}" would be {match.group(2)}, which is not TOML'
+                    yield Problem(span=line_span(template, number), message=message)
+
+
+def _is_toml(value: str) -> bool:
+    if value.startswith(("[", '"""', "{")) or "://" in value or "<" in value:
+        return True  # it may go on in the next line, or shows what may be in a text
+    try:
+        tomllib.loads("x = " + _VARIABLE.sub("0", value))
+    except tomllib.TOMLDecodeError:
+        return False
+    return True

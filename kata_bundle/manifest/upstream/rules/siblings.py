@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from kata_bundle.manifest.upstream.facts import Configuration, UpstreamTree
 
-__all__ = ["differing_siblings", "differing_values", "guests_without_init_data", "shared_nothing"]
+__all__ = ["differing_siblings", "differing_values", "guests_without_init_data", "pulling_twice", "shared_nothing"]
 
 _OF_CONFIDENTIAL: Final = ("shared_fs", "emptydir_mode", "confidential_guest")
 """What follows from the guest being confidential, whatever hardware makes it so and whatever is attached to it."""
@@ -53,6 +53,8 @@ _PULLING: Final = (
     "crio.guestPull",
     "runtimeClass.nodeSelector.nvidia.com/cc.ready.state",
 )
+_OF_TWINS: Final = ("enable_annotations",)
+"""What a shim and its runtime-rs twin have in common whatever the runtime can do."""
 _INIT_DATA: Final = "cc_init_data"
 _BLOCK_SNAPSHOTTERS: Final = frozenset({"blockfile", "devmapper", "erofs", "nydus"})
 
@@ -87,6 +89,11 @@ def _groups(used: Mapping[str, Configuration]) -> Iterator[tuple[tuple[str, ...]
         if "gpu" in words and ("snp" in words or "tdx" in words) and plain in used and plain != name:
             yield (plain, name), _OF_CONFIDENTIAL, "both guests are confidential in the same way"
     for name in used:
+        twin = f"{name}-runtime-rs"
+        if twin in used and set(map(str, _annotations(used[name]))) - set(map(str, _annotations(used[twin]))):
+            # The runtime that replaces the other may allow more, but what pods of the other use has to go on working.
+            yield (name, twin), _OF_TWINS, "they differ in the runtime only"
+    for name in used:
         if name.endswith(("nvidia-gpu", "nvidia-gpu-runtime-rs")):
             tail = "-runtime-rs" if name.endswith("-runtime-rs") else ""
             base = name.removesuffix("-runtime-rs")
@@ -100,9 +107,9 @@ def differing_siblings(tree: UpstreamTree) -> Iterator[Problem]:
     """Two shims that differ in one thing only disagree on a setting that has nothing to do with it.
 
     Compared are confidential siblings (SNP and TDX) on everything but their hardware, a confidential shim with its GPU variant
-    on what follows from being confidential, and a GPU shim with its confidential variants on what follows from the devices. Most
-    often one configuration was changed and the other forgotten. Where three are compared, the finding stands at the one that is
-    alone.
+    on what follows from being confidential, a GPU shim with its confidential variants on what follows from the devices, and a
+    shim with its runtime-rs twin on the annotations that pods may use. Most often one configuration was changed and the other
+    forgotten. Where three are compared, the finding stands at the one that is alone.
 
     Repair: change the other one as well.
 
@@ -238,3 +245,30 @@ def shared_nothing(tree: UpstreamTree) -> Iterator[Problem]:
         span = values.span if snapshotter is None else snapshotter.span
         message = f'"{shim}" has shared_fs = "none", but the values give it neither a block snapshotter nor guest pull'
         yield Problem(span=span, message=message, related=(setting_span(configuration.template, found[0], "shared_fs"),))
+
+
+@tree_rule("KB668", "images that are pulled in two ways")
+def pulling_twice(tree: UpstreamTree) -> Iterator[Problem]:
+    """A shim has the snapshotter nydus, which hands the pulling of images to the guest, and is told to pull them in the guest
+    whatever the snapshotter does.
+
+    The two exclude each other. A profile is laid over the values: what it does not set, the values do.
+
+    Repair: set forceGuestPull to false where the snapshotter is nydus, in the same file.
+
+    False alarm: none.
+    """
+    if tree.chart is None:
+        return
+    for chart in (tree.chart, *tree.profiles):
+        for shim in chart.shims.values():
+            base = tree.chart.shims.get(shim.name)
+            values = {**({} if base is None else base.settings), **shim.settings}
+            snapshotter, forced = values.get("containerd.snapshotter"), values.get("containerd.forceGuestPull")
+            if snapshotter is None or forced is None or snapshotter.value != "nydus" or forced.value is not True:
+                continue
+            mine = [setting for setting in (forced, snapshotter) if setting.span.path == chart.path]
+            if mine:
+                message = f'"{shim.name}" has the snapshotter "nydus" and forceGuestPull'
+                other = snapshotter.span if mine[0] is forced else forced.span
+                yield Problem(span=mine[0].span, message=message, related=(other,))

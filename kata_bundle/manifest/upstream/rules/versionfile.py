@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.diagnostics import Severity, did_you_mean
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from kata_bundle.core.diagnostics import Span
     from kata_bundle.manifest.upstream.facts import UpstreamTree
 
-__all__ = ["missing_versions", "misspelt_keys", "unread_versions"]
+__all__ = ["missing_versions", "misspelt_keys", "other_majors", "unread_versions"]
 
 
 def _matches(pattern: tuple[str, ...], key: tuple[str, ...]) -> bool:
@@ -66,7 +67,7 @@ def unread_versions(tree: UpstreamTree) -> Iterator[Problem]:
     for group, span in sorted(versions.groups.items()):
         if len(group) < 2 or any(group[:i] in reported for i in range(1, len(group))) or group[-1] in _ANNOTATIONS:
             continue
-        if not _is_read(group, patterns):
+        if not _is_read(group, patterns, versions.words):
             reported.add(group)
             yield Problem(span=span, message=f'nothing reads "{".".join(group)}" or anything in it')
 
@@ -96,14 +97,42 @@ def misspelt_keys(tree: UpstreamTree) -> Iterator[Problem]:
                     yield Problem(span=span, message=f'no other architecture has "{key}", as {arch} has here', hint=hint)
 
 
+@tree_rule("KB678", "an address of another major version")
+def other_majors(tree: UpstreamTree) -> Iterator[Problem]:
+    """The address of an entry of the version file has the folder of one major version ("v5.x"), its version is of another.
+
+    Downloading stops with "not found". Most often the version was raised and the address was not.
+
+    Repair: correct the address.
+
+    False alarm: none.
+    """
+    texts = {} if tree.versions is None else tree.versions.texts
+    for key, item in texts.items():
+        folder = _MAJOR_FOLDER.search(item.name) if key[-1] == "url" else None
+        version = texts.get((*key[:-1], "version"))
+        major = None if version is None else _MAJOR.match(version.name)
+        if folder is not None and version is not None and major is not None and folder.group(1) != major.group(1):
+            name = ".".join(key[:-1])
+            message = f'"{name}" has the version {version.name}, but its address has a folder "v{folder.group(1)}.x"'
+            yield Problem(span=item.span, message=message, related=(version.span,))
+
+
+_MAJOR_FOLDER = re.compile(r"/v(\d+)\.x(?:/|$)")
+_MAJOR = re.compile(r"v?(\d+)\.\d")
+_ENTRY = 2
+"""Parts of the key of an entry, such as "externals.gperf"."""
 _ANNOTATIONS = frozenset({"meta"})
 """Groups that hold remarks for people and tools that are not in the tree."""
 
 
-def _is_read(group: tuple[str, ...], patterns: Iterable[tuple[str, ...]]) -> bool:
+def _is_read(group: tuple[str, ...], patterns: Iterable[tuple[str, ...]], words: frozenset[str]) -> bool:
     for pattern in patterns:
         size = min(len(pattern), len(group))
         # Reading what is above reads the group too; the top alone ("assets") is a word, not a read.
         if size >= 2 and all(p in {"*", g} for p, g in zip(pattern[:size], group[:size], strict=True)):
-            return True
+            # A script that is told the name has to be told it by another one. Names of several words may be put together.
+            named = size < len(group) or pattern[size - 1] != "*" or len(group) != _ENTRY or "-" in group[-1]
+            if named or group[-1] in words:
+                return True
     return False
