@@ -47,6 +47,7 @@ def catalog_snapshot(catalog: Catalog, name: str) -> Snapshot:
             "bundles": {family.value: bundle for family, bundle in release.bundles.items()},
             "adds": list(release.adds),
             "size_limit_bytes": release.size_limit_bytes,
+            "version": release.version,
         },
     )
     return Snapshot(kind=SnapshotKind.CATALOG, name=name, items=items)

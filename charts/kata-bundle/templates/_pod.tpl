@@ -29,6 +29,9 @@
 {{- if include "kata.configMap" . | fromJson }}
 - {name: custom-configs, mountPath: /custom-configs/, readOnly: true}
 {{- end }}
+{{- if and .Values.bundle .Values.bundleCredentials }}
+- {name: bundle-credentials, mountPath: /bundle-credentials, readOnly: true}
+{{- end }}
 {{- end -}}
 
 {{- define "kata.volumes" -}}
@@ -73,6 +76,12 @@
 - name: custom-configs
   configMap:
     name: {{ printf "kata-deploy-custom%s" (include "kata.ending" .) }}
+{{- end }}
+{{- if and .Values.bundle .Values.bundleCredentials }}
+- name: bundle-credentials
+  secret:
+    secretName: {{ .Values.bundleCredentials | quote }}
+    items: [{key: .dockerconfigjson, path: config.json}]
 {{- end }}
 {{- end -}}
 

@@ -23,13 +23,13 @@ Examples:
 def command(app: App, kata_version: str | None, output: str | None, check: bool) -> None:
     """Write the Helm chart: values, their schema, and templates for the modes daemonset and job."""
     from kata_bundle.generate.artefacts import ARTEFACTS
-    from kata_bundle.generate.chart import KATA_VERSION, render_chart
+    from kata_bundle.generate.chart import render_chart
 
     artefact = ARTEFACTS["chart"]
     catalog = app.catalog()
     deliver(
         app,
-        lambda _existing: render_chart(catalog, kata_version=kata_version or KATA_VERSION),
+        lambda _existing: render_chart(catalog, kata_version=kata_version),
         output=output,
         home=artefact.home,
         is_folder=True,

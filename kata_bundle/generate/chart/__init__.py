@@ -5,6 +5,6 @@ Must not know: clusters, nodes, the command line.
 
 from __future__ import annotations
 
-from kata_bundle.generate.chart.render import CHART_NAME, KATA_VERSION, render_chart
+from kata_bundle.generate.chart.render import CHART_NAME, render_chart
 
-__all__ = ["CHART_NAME", "KATA_VERSION", "render_chart"]
+__all__ = ["CHART_NAME", "render_chart"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from kata_bundle import __version__
 from kata_bundle.core import canonical
+from kata_bundle.core.errors import UsageError
 from kata_bundle.generate.chart.schema import full_schema
 from kata_bundle.generate.chart.values import render_values
 from kata_bundle.generate.yamltext import render_yaml
@@ -19,18 +20,23 @@ if TYPE_CHECKING:
     from kata_bundle.core.fields import JsonValue
     from kata_bundle.manifest.catalog import Catalog, RuntimeClass
 
-__all__ = ["CHART_NAME", "KATA_VERSION", "render_chart"]
+__all__ = ["CHART_NAME", "render_chart"]
 
 CHART_NAME: Final = "kata-bundle"
-KATA_VERSION: Final = "4.1.0"
-"""The Kata release whose installer's values this chart takes; RuntimeClasses name it in an annotation."""
-
 _TEMPLATES: Final = Path(__file__).resolve().parent / "templates"
 _NOTE: Final = "Written by kata-bundle generate chart: change the manifests or the generator, not this file."
 
 
-def render_chart(catalog: Catalog, *, kata_version: str = KATA_VERSION) -> dict[str, str]:
-    """Return the chart's files, path within the chart → text."""
+def render_chart(catalog: Catalog, *, kata_version: str | None = None) -> dict[str, str]:
+    """Return the chart's files, path within the chart → text.
+
+    ``kata_version`` is the release that RuntimeClasses name in an annotation, by default the catalog's. Raises
+    :class:`UsageError` when neither says.
+    """
+    version = kata_version or catalog.release.version
+    if version is None:
+        msg = "the manifests do not say which release of Kata they are of"
+        raise UsageError(msg, hint="give --kata-version, or state version under [release] in components.toml")
     files = {
         "Chart.yaml": render_yaml(
             {
@@ -39,7 +45,7 @@ def render_chart(catalog: Catalog, *, kata_version: str = KATA_VERSION) -> dict[
                 "description": "Installs Kata Containers on the nodes of a cluster",
                 "type": "application",
                 "version": __version__,
-                "appVersion": kata_version,
+                "appVersion": version,
                 "kubeVersion": ">=1.20.0-0",
             },
             comment=[_NOTE],

@@ -40,6 +40,8 @@ def full_schema(catalog: Catalog) -> dict[str, Any]:
         "imagePullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
         "imagePullSecrets": _FOREIGN_LIST,
         "image": _image(),
+        "bundle": {"type": "string", "pattern": "^([^\\s@]+/[^\\s@]+@sha256:[0-9a-f]{64})?$"},
+        "bundleCredentials": {"type": "string", "pattern": "^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$"},
         "kubectlImage": _image(),
         "monitor": _object(
             enabled=_FLAG,
@@ -70,6 +72,7 @@ def full_schema(catalog: Catalog) -> dict[str, Any]:
         "debug": _FLAG,
         "devkit": _FLAG,
         "logLevel": _LEVEL,
+        "events": _FLAG,
         "health": _object(port=_PORT, startupProbe=_probe(), livenessProbe=_probe(), readinessProbe=_probe()),
         "snapshotter": _object(
             setup={"type": ["array", "null"], "items": {"enum": ["nydus", "erofs"]}, "uniqueItems": True},

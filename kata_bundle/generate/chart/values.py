@@ -85,6 +85,14 @@ _BEFORE: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
         },
     ),
     (
+        (
+            "bundle: name of a bundle in a registry, by digest (registry/repository@sha256:…), that nodes pull instead",
+            "of unpacking what their image holds; for an image made with --pull. bundleCredentials: a Secret of type",
+            "kubernetes.io/dockerconfigjson in this namespace, for a registry that asks who is there.",
+        ),
+        {"bundle": "", "bundleCredentials": ""},
+    ),
+    (
         ("Not used: the chart's jobs run the installer's image. Taken so that existing values files work.",),
         {"kubectlImage": {"reference": "", "tag": ""}},
     ),
@@ -146,8 +154,9 @@ _BEFORE: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
             "runtimes do not get their",
             "base's debug settings. devkit: with debug, one kata-<shim>-devkit class per shim, with tools in the guest.",
             "logLevel: error, warn, info, debug or trace; empty: debug with debug, info without.",
+            "events: in daemonset mode, report a failed install as an event of its node too.",
         ),
-        {"debug": False, "devkit": False, "logLevel": ""},
+        {"debug": False, "devkit": False, "logLevel": "", "events": False},
     ),
     (
         (

@@ -313,9 +313,55 @@ def test_verification_waits_for_the_suffixed_pods(helm, tmp_path):
     assert (found["metadata"]["namespace"], found["spec"]["activeDeadlineSeconds"]) == ("default", 180)
 
 
+BUNDLE = "registry.test:5000/kata/bundle@sha256:" + "0" * 64
+
+
+@pytest.mark.parametrize("mode", ["daemonset", "job"])
+def test_a_bundle_to_pull_reaches_every_stage_with_its_credentials(helm, mode):
+    sets = ("--set", f"deploymentMode={mode},bundle={BUNDLE}")
+    objects = helm.template(*sets)
+    text = yaml.safe_dump_all(objects)
+    assert BUNDLE in text
+    assert "bundle-credentials" not in text
+    objects = helm.template(*sets, "--set", "bundleCredentials=login")
+    if mode == "job":
+        template = yaml.safe_load(one(objects, "ConfigMap", "kata-deploy-jobs")["data"]["install.yaml"])["spec"]["template"]
+        containers = [*template["spec"]["initContainers"], *template["spec"]["containers"]]
+    else:
+        template = one(objects, "DaemonSet")["spec"]["template"]
+        containers = template["spec"]["containers"]
+    for container in containers:
+        found = variables(container)
+        assert (found["KATA_BUNDLE_PAYLOAD"], found["DOCKER_CONFIG"]) == (BUNDLE, "/bundle-credentials")
+        assert {"name": "bundle-credentials", "mountPath": "/bundle-credentials", "readOnly": True} in container["volumeMounts"]
+    (volume,) = [v for v in template["spec"]["volumes"] if v["name"] == "bundle-credentials"]
+    assert volume["secret"] == {"secretName": "login", "items": [{"key": ".dockerconfigjson", "path": "config.json"}]}
+
+
+def test_without_a_bundle_nothing_is_pulled(helm):
+    objects = helm.template("--set", "bundleCredentials=login")
+    assert not {"KATA_BUNDLE_PAYLOAD", "DOCKER_CONFIG", "KATA_BUNDLE_EVENTS"} & set(variables(installer(objects)))
+    assert "bundle-credentials" not in yaml.safe_dump_all(objects)
+
+
+def test_events_are_asked_for_with_the_right_to_make_them_where_those_of_nodes_live(helm):
+    objects = helm.template("--set", "events=true,env.multiInstallSuffix=dev", "--namespace", "other")
+    assert variables(installer(objects))["KATA_BUNDLE_EVENTS"] == "true"
+    role = one(objects, "Role", "kata-deploy-events-dev")
+    assert role["metadata"]["namespace"] == "default"
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}]
+    binding = one(objects, "RoleBinding", "kata-deploy-events-dev")
+    assert (binding["roleRef"]["name"], binding["subjects"][0]["name"]) == ("kata-deploy-events-dev", "kata-deploy-sa-dev")
+    for quiet in (helm.template(), helm.template("--set", "events=true,deploymentMode=job")):
+        assert "events" not in yaml.safe_dump_all(quiet)
+
+
 @pytest.mark.parametrize(
     ("setting", "word"),
     [
+        ("bundle=registry.test/kata/bundle:v1", "bundle"),
+        ("bundle=kata@sha256:12", "bundle"),
+        ("bundleCredentials=My Login", "bundleCredentials"),
         ("env.multiInstallSuffix=v1.2", "multiInstallSuffix"),
         ("env.installationPrefix=opt", "installationPrefix"),
         ("shims.qemuu.enabled=true", "qemuu"),

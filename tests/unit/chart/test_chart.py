@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
 
+from kata_bundle.core.errors import UsageError
 from kata_bundle.generate.chart import render_chart
 from kata_bundle.generate.chart.schema import full_schema
 from kata_bundle.generate.chart.values import full_values
@@ -68,6 +70,13 @@ def test_each_helper_that_is_called_is_defined_and_the_reverse(files):
 
 def test_the_named_release_goes_to_the_classes(catalog):
     assert yaml.safe_load(render_chart(catalog, kata_version="9.9.9")["Chart.yaml"])["appVersion"] == "9.9.9"
+
+
+def test_the_release_is_the_catalogs_and_has_to_be_known(catalog, files):
+    assert yaml.safe_load(files["Chart.yaml"])["appVersion"] == catalog.release.version == "4.1.0"
+    silent = replace(catalog, release=replace(catalog.release, version=None))
+    with pytest.raises(UsageError, match="which release of Kata"):
+        render_chart(silent)
 
 
 def test_no_text_names_a_registry(files):

@@ -62,6 +62,9 @@
   (list "CONTAINERD_USER_DROP_IN_SOURCE_FILE" (ternary "/custom-containerd-config/containerd-user-dropin.toml" "" (ne ((.Values.containerd).userDropIn | default "") "")))
   (list "CUSTOM_RUNTIMES_ENABLED" (ternary "true" "" (ne (include "kata.custom" . | fromJson | len) 0)))
   (list "STARTUP_TAINTS" (join "," (.Values.startupTaints | default list)))
+  (list "KATA_BUNDLE_PAYLOAD" .Values.bundle)
+  (list "DOCKER_CONFIG" (ternary "/bundle-credentials" "" (and (ne (.Values.bundle | default "") "") (ne (.Values.bundleCredentials | default "") ""))))
+  (list "KATA_BUNDLE_EVENTS" (ternary "true" "" (and (eq (toString .Values.events) "true") (eq (include "kata.mode" .) "daemonset"))))
   (list "HEALTH_PORT" (ternary (toString (int (.Values.health).port)) "" (eq (include "kata.mode" .) "daemonset"))) }}
 {{- if index $pair 1 }}
 - name: {{ index $pair 0 }}
