@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kata_bundle.cli.app import App, dry_run_option, json_option, known_shims, node_jobs_option, pass_app, quiet_option
+from kata_bundle.cli.app import App, PathName, dry_run_option, json_option, known_shims, node_jobs_option, pass_app, quiet_option
 from kata_bundle.cli.quick import DEFAULT_KEEP, Settings, facts, request_of
+from kata_bundle.cli.registry_options import registry_options
 from kata_bundle.cli.site_options import live_machine, machine_for, show_plan, site_options, tell_restarts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.digest import Digest
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from kata_bundle.node.install import Installed
     from kata_bundle.node.remember import Answered
     from kata_bundle.node.source import Source
+    from kata_bundle.oci.registry import Reference, RegistrySettings
 
 __all__ = ["command"]
 
@@ -36,10 +39,18 @@ Examples:
   kata-bundle install out --plan --json > plan.json
   kata-bundle install out --spec node.toml --runtime containerd
   kata-bundle install out --repair
+  kata-bundle install registry.example/kata:v1 --shim qemu --dry-run
   kata-bundle install /opt/kata-artifacts --from-environment"""
 )
-@click.argument("bundle", type=click.Path(exists=True, file_okay=False))
+@click.argument("bundle")
 @site_options
+@registry_options
+@click.option(
+    "--cache",
+    metavar="DIR",
+    type=PathName(file_okay=False),
+    help="Keep what is fetched there until the install is done [default: kata-bundle/fetched in the user's cache folder].",
+)
 @click.option(
     "--shim", "shims", metavar="SHIM[,SHIM…]", multiple=True, help="Shims to install [default: the bundle's defaults].",
     shell_complete=lambda _ctx, _param, text: [name for name in known_shims() if name.startswith(text)],
@@ -102,8 +113,14 @@ def command(
     hash_all: bool,
     durable: bool | None,
     keep: int,
+    cache: str | None,
+    registry: RegistrySettings,
 ) -> None:
-    """Install the selected shims of BUNDLE, an OCI layout or a folder of kata-static tarballs, as a new generation.
+    """Install the selected shims of BUNDLE as a new generation.
+
+    BUNDLE is an OCI layout, a folder of kata-static tarballs, or a bundle in a registry: HOST/REPOSITORY:TAG, or @sha256:… for
+    exactly that one. From a registry only what the node lacks is fetched: parts of the layers of the selected shims, each checked
+    before it is used. What was fetched when an install is interrupted need not be fetched again.
 
     Nothing changes until the new tree is complete; then it takes the place of the old one at once. When everything is there
     already, nothing is written; files whose size, times and inode are as recorded at the last install are taken to be. A failed
@@ -112,15 +129,17 @@ def command(
     from pathlib import Path
 
     from kata_bundle.core.arch import Arch
-    from kata_bundle.node.install import install, plan_install
+    from kata_bundle.node.install import fetch_layers, install, plan_install
     from kata_bundle.node.lock import node_lock
     from kata_bundle.node.remember import Answered, Asked
-    from kata_bundle.node.source import open_source
+    from kata_bundle.oci.registry import parse_place
 
     agreed = None if approved is None else _plan_digest(approved)
-    source = open_source(Path(bundle))
+    place = parse_place(bundle)
+    node_arch = Arch.of_this_machine() if arch is None else Arch.parse(arch)
+    source = _open(app, place, node_arch, registry, cache)
     asked = None
-    if not (from_environment or accept_gap or approved or hash_all or durable is not None):
+    if not (from_environment or accept_gap or approved or hash_all or durable is not None or _is_movable(place)):
         settings = Settings(
             bundle=bundle,
             root=root,
@@ -134,12 +153,11 @@ def command(
             payload_only=payload_only,
             json=app.json,
         )
-        asked = Asked(request=request_of(settings), facts=facts(), sources=_sources(source, bundle, spec))
+        asked = Asked(request=request_of(settings), facts=facts(), sources=_sources(source, place, spec))
     said: list[str] = []
-    node_arch = Arch.of_this_machine() if arch is None else Arch.parse(arch)
     if spec is not None or from_environment:
         _refuse_beside_configuration(dest=dest, suffix=suffix, shims=shims, both=spec is not None and from_environment)
-        wanted = _configured(source, bundle, root, node_arch, spec, runtime, payload_only)
+        wanted = _configured(source, place, root, node_arch, spec, runtime, payload_only)
     else:
         if runtime is not None:
             message = "--runtime says what to configure, but there is no configuration"
@@ -162,6 +180,8 @@ def command(
         lines = (*said, *(f"note: {note}" for note in done.plan.notes))
         return Answered(asked=asked, answer=app.rendered(_document(done), lambda: _text(done)), said=lines)
 
+    if source.is_elsewhere:
+        fetch_layers(machine, wanted, hash_all=hash_all)
     with node_lock(machine.site, app.progress):
         done = install(
             machine, wanted, keep=keep, approved=agreed, accept_gap=accept_gap, hash_all=hash_all, durable=durable, answer=answer
@@ -176,15 +196,47 @@ def _say(app: App, lines: Iterable[str]) -> None:
         app.say(line)
 
 
-def _sources(source: Source, bundle: str, spec: str | None) -> tuple[str, ...]:
+def _is_movable(place: Reference | Path) -> bool:
+    """Return whether a name may mean something else next time without a trace on this machine."""
+    from pathlib import Path
+
+    return not isinstance(place, Path) and place.digest is None
+
+
+def _open(app: App, place: Reference | Path, arch: Arch, registry: RegistrySettings, cache: str | None) -> Source:
+    import os
+    from pathlib import Path
+
+    from kata_bundle.node.source import open_source
+
+    if isinstance(place, Path):
+        if not place.is_dir():
+            message = f'bundle "{place}" is not a directory' if place.exists() else f'bundle "{place}" does not exist'
+            raise click.BadParameter(message, param_hint="BUNDLE")
+        return open_source(place)
+    from kata_bundle.cli.registry_options import open_client, registry_jobs
+    from kata_bundle.node.remote import RegistrySource
+    from kata_bundle.oci.registry import open_remote_bundle
+
+    client = click.get_current_context().with_resource(open_client(app, registry))
+    bundle = open_remote_bundle(client.repository(place), arches={arch})
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    kept = Path(cache) if cache is not None else Path(folder) / "kata-bundle/fetched"
+    return RegistrySource(bundle, kept, jobs=registry_jobs(app), progress=app.progress)
+
+
+def _sources(source: Source, place: Reference | Path, spec: str | None) -> tuple[str, ...]:
     """Return the real paths of what a request is read from."""
     import os
+    from pathlib import Path
 
     from kata_bundle.node.compose import EXTRA_FILES
 
-    places = [os.path.realpath(bundle), *source.places()]
+    folder = os.path.realpath(place) if isinstance(place, Path) else None
+    places = [] if folder is None else [folder, *source.places()]
     if spec is not None:
-        places += [os.path.realpath(spec), *(os.path.join(os.path.realpath(bundle), name) for name in EXTRA_FILES)]
+        places.append(os.path.realpath(spec))
+        places += () if folder is None else (os.path.join(folder, name) for name in EXTRA_FILES)
     return tuple(places)
 
 
@@ -212,7 +264,7 @@ def _refuse_beside_configuration(*, dest: str, suffix: str | None, shims: tuple[
 
 def _configured(
     source: Source,
-    bundle: str,
+    place: Reference | Path,
     root: str,
     arch: Arch,
     spec: str | None,
@@ -237,7 +289,7 @@ def _configured(
         # A directory that no system runs from has no units; the version string and the declaration decide there.
         active = frozenset[str]() if os.path.realpath(root) != "/" else None
         found = Runtime(runtime) if runtime is not None else runtime_of(effective.config, active)
-    extras = Extras.read(HostDirectory(os.path.realpath(bundle)), "")
+    extras = Extras.read(HostDirectory(os.path.realpath(place)), "") if isinstance(place, Path) else Extras()
     return compose(source, arch, effective, load_facts(), runtime=found, extras=extras)
 
 

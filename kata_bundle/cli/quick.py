@@ -126,9 +126,13 @@ def plain_settings(arguments: Sequence[str]) -> Settings | None:
 
 
 def request_of(settings: Settings) -> Request:
-    """Return what of ``settings`` an answer depends on; files and folders by their real paths."""
+    """Return what of ``settings`` an answer depends on; files and folders by their real paths.
+
+    A bundle in a registry is itself when it is named by its digest; other names of it mean something else every day, so that no
+    request with one may be recorded.
+    """
     return (
-        ("bundle", os.path.realpath(settings.bundle)),
+        ("bundle", _identity(settings.bundle)),
         ("root", os.path.realpath(settings.root)),
         ("dest", settings.dest),
         ("suffix", settings.suffix or ""),
@@ -140,6 +144,10 @@ def request_of(settings: Settings) -> Request:
         ("payload-only", "yes" if settings.payload_only else "no"),
         ("json", "yes" if settings.json else "no"),
     )
+
+
+def _identity(bundle: str) -> str:
+    return bundle if "@sha256:" in bundle and not os.path.lexists(bundle) else os.path.realpath(bundle)
 
 
 def facts() -> str:

@@ -92,6 +92,8 @@ def plan_text(plan: Plan) -> str:
     if plan.changes_nothing:
         return "\n".join(["nothing to do", *(f"note: {note}" for note in plan.notes)])
     lines = [_headline(plan)]
+    if plan.transfer_bytes is not None:
+        lines.append(f"to be transferred: {size_text(plan.transfer_bytes)}")
     for layer in plan.layers:
         verb = "unpack" if layer["unpack"] else "reuse"
         size = layer["packed_size_bytes"]

@@ -7,7 +7,7 @@ configurations or host edits say.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kata_bundle.core import clock
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from kata_bundle.node.receipt import Receipt
     from kata_bundle.node.remember import Answered
 
-__all__ = ["Installed", "finish_install", "install", "plan_install"]
+__all__ = ["Installed", "fetch_layers", "finish_install", "install", "plan_install"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +56,17 @@ def plan_install(machine: Machine, desired: Desired, *, hash_all: bool = False) 
     if not desired.selection.components:
         return nothing(desired, state)
     work = begin(machine, desired, state, hash_all=hash_all)
-    return prepare(work, scan_layers(work.unknown, work.contents, progress=machine.progress)).plan
+    source = desired.source
+    transfer = source.transfer_bytes(work.unknown, work.lacks) if source.is_elsewhere else None
+    trees = scan_layers(source, work.unknown, work.contents, progress=machine.progress)
+    return replace(prepare(work, trees).plan, transfer_bytes=transfer)
+
+
+def fetch_layers(machine: Machine, desired: Desired, *, hash_all: bool = False) -> None:
+    """Fetch what :func:`install` will need from a source elsewhere, for which nobody has to wait who holds the lock."""
+    if desired.selection.components:
+        work = begin(machine, desired, load_state(machine.site), hash_all=hash_all)
+        desired.source.fetch(work.unknown, work.lacks)
 
 
 def install(
@@ -96,15 +106,17 @@ def install(
         trees: Mapping[str, Tree] = {}
         gap = work.in_place is not None and _has_gap(work, accept_gap=accept_gap)
         if work.unknown:
+            refs = desired.source.fetch(work.unknown, work.lacks)
             _ensure_state(work)
             staging.begin()
-            trees = staging.extract(work.unknown, work.contents, desired.dest)
+            trees = staging.extract(refs, work.contents, desired.dest)
         prepared = prepare(work, trees, gap=gap)
         if approved is not None and prepared.plan.digest != approved:
             msg = f"the plan is {prepared.plan.digest} now, approved was {approved}"
             raise UsageError(msg, hint="look at the plan again")
         if prepared.plan.changes_nothing and prepared.receipt == state.receipt:
             staging.discard()
+            desired.source.release(work.unknown)
             pruned = _prune(machine, keep)
             done = Installed(plan=prepared.plan, receipt=state.receipt, recovered=recovered, pruned=pruned)
             _remember_answer(work, done, began, answer, keep=keep)
@@ -121,6 +133,7 @@ def install(
     except InstallRestoredError:
         _abandon(machine)
         raise
+    desired.source.release(work.unknown)
     if pause:
         return Installed(plan=prepared.plan, receipt=prepared.receipt, recovered=recovered)
     pruned = _prune(machine, keep)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.archive.kata import iter_kata_entries, rewrite_target
+from kata_bundle.archive.layerfile import LayerFile
 from kata_bundle.archive.streams import open_source as open_stream
 from kata_bundle.archive.tarheader import Kind
 from kata_bundle.archive.tarreader import DEFAULT_LIMITS
@@ -24,12 +26,12 @@ from kata_bundle.node.receipt import InstalledLayer
 from kata_bundle.node.site import RESERVED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kata_bundle.core.events import Progress
     from kata_bundle.core.relpath import RelPath
     from kata_bundle.node.objects import Objects
-    from kata_bundle.node.source import LayerRef
+    from kata_bundle.node.source import LayerRef, Source
 
 __all__ = ["Contents", "LayerSet", "known_layers", "merge_layers", "scan_layers"]
 
@@ -40,11 +42,13 @@ _KEPT_IN_ALL: Final = 64 << 20
 
 @dataclass(slots=True)
 class Contents:
-    """Where to find a content by digest: in verified files on disk, in kept objects, or in memory."""
+    """Where to find a content by digest: in verified files on disk, in kept objects, in memory, or in a layer."""
 
     objects: Objects
     files: dict[Digest, str] = field(default_factory=dict)
     memory: dict[Digest, bytes] = field(default_factory=dict)
+    late: dict[Digest, Callable[[], bytes]] = field(default_factory=dict)
+    """What is only read when it is asked for: files of layers that were not unpacked."""
 
     def has(self, digest: Digest) -> bool:
         """Return whether the content can be had here."""
@@ -61,10 +65,17 @@ class Contents:
         data = self.memory.get(digest)
         if data is None:
             path = self.files.get(digest)
+            if path is None and digest in self.late and not self.objects.has(digest):
+                data = self.memory[digest] = self._checked(digest, self.late[digest]())
+                return data
             if path is None:
                 return self.objects.get(digest)
             with open(path, "rb") as stream:
                 data = stream.read()
+        return self._checked(digest, data)
+
+    @staticmethod
+    def _checked(digest: Digest, data: bytes) -> bytes:
         if digest_bytes(data) != digest:
             msg = f"a file with the content {digest} was changed meanwhile"
             raise IntegrityError(msg)
@@ -142,9 +153,42 @@ def known_layers(refs: Sequence[LayerRef], installed: Mapping[str, InstalledLaye
     return known
 
 
-def scan_layers(refs: Sequence[LayerRef], contents: Contents, *, progress: Progress) -> dict[str, Tree]:
-    """Read ``refs`` without writing anything; return component → tree, keeping small files in ``contents``."""
-    return {ref.component: _scan(ref, contents, progress) for ref in refs}
+def scan_layers(source: Source, refs: Sequence[LayerRef], contents: Contents, *, progress: Progress) -> dict[str, Tree]:
+    """Find out about ``refs`` without unpacking; return component → tree. Small files can then be had from ``contents``.
+
+    Of a layer with a table of contents only that is read, and what is asked for later; others are read to the end.
+    """
+    return {ref.component: _tabled(source, ref, contents) or _scan(source, ref, contents, progress) for ref in refs}
+
+
+def _tabled(source: Source, ref: LayerRef, contents: Contents) -> Tree | None:
+    if ref.table is None:
+        return None
+    (there,) = source.fetch([ref], lambda _path, _file: False)
+    what = f"layer {ref.component}"
+    with _opened(there, what) as layer:
+        tree = layer.table.tree
+    if ref.tree not in {None, tree.digest}:
+        msg = f"{what} is not what the bundle says: tree {tree.digest}"
+        raise IntegrityError(msg)
+    for path, entry in tree.entries.items():
+        if isinstance(entry, File) and entry.size_bytes <= _KEPT_FILE:
+            contents.late.setdefault(entry.digest, partial(_read_late, source, ref, path))
+    return tree
+
+
+def _read_late(source: Source, ref: LayerRef, path: RelPath) -> bytes:
+    (there,) = source.fetch([ref], lambda other, _file: other == path)
+    with _opened(there, f"layer {ref.component}") as layer:
+        return layer.read(path)
+
+
+def _opened(ref: LayerRef, what: str) -> LayerFile:
+    layer = LayerFile.open(ref.path, ref.table, what=what)
+    if layer is None:
+        msg = f"{what} has no table of contents"
+        raise IntegrityError(msg)
+    return layer
 
 
 def merge_layers(layers: LayerSet, *, dest: str, contents: Contents) -> MergedPayload:
@@ -171,7 +215,8 @@ def _installed(tree: Tree, dest: str) -> Tree:
     )
 
 
-def _scan(ref: LayerRef, contents: Contents, progress: Progress) -> Tree:
+def _scan(source: Source, ref: LayerRef, contents: Contents, progress: Progress) -> Tree:
+    (ref,) = source.fetch([ref], lambda _path, _file: True)
     what, task = f"layer {ref.component}", f"read {ref.component}"
     progress.start(task, os.stat(ref.path).st_size)
     room = _KEPT_IN_ALL - sum(map(len, contents.memory.values()))

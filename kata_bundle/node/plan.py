@@ -85,6 +85,8 @@ class Plan:
     removes: tuple[str, ...] = ()
     """Host paths that go after the last operation."""
     notes: tuple[str, ...] = field(default=())
+    transfer_bytes: int | None = None
+    """How much would be fetched, for a source elsewhere. No part of the identity: what came before is not fetched again."""
 
     @property
     def changes_nothing(self) -> bool:
@@ -98,7 +100,8 @@ class Plan:
 
     def to_dict(self) -> dict[str, JsonValue]:
         """Return the JSON form, with the digest."""
-        return {**self._to_dict(), "digest": self.digest}
+        transfer: dict[str, JsonValue] = {} if self.transfer_bytes is None else {"transfer_bytes": self.transfer_bytes}
+        return {**self._to_dict(), **transfer, "digest": self.digest}
 
     def _to_dict(self) -> dict[str, JsonValue]:
         return {

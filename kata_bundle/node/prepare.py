@@ -76,6 +76,11 @@ class Work:
         """The layers that have to be read."""
         return tuple(ref for ref in self.refs if ref.component not in self.known)
 
+    def lacks(self, path: RelPath, file: File) -> bool:
+        """Return whether a file of a layer has to be taken from the layer."""
+        del path
+        return not self.contents.has(file.digest)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from kata_bundle.core.componentmap import FILE_NAME, ComponentMap, Selected, component_of_tarball, tarball_name
 from kata_bundle.core.diagnostics import did_you_mean
@@ -18,14 +18,16 @@ from kata_bundle.core.errors import HostError, IntegrityError, UsageError
 from kata_bundle.node.receipt import SourceKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from kata_bundle.archive.toc import TableRef
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.digest import Digest
+    from kata_bundle.core.relpath import RelPath
+    from kata_bundle.core.tree import File
     from kata_bundle.oci.bundle import Bundle
 
-__all__ = ["LayerRef", "Selection", "Source", "open_source", "select"]
+__all__ = ["LayerRef", "Selection", "Source", "Wanted", "open_source", "select"]
 
 _TARBALL_FOLDER = "tarballs"
 _INDEX_FILE = "index.json"
@@ -60,12 +62,20 @@ class Selection:
     """Selected shims that the source has nothing for on this architecture."""
 
 
+Wanted: TypeAlias = "Callable[[RelPath, File], bool]"
+"""Says of a file of a layer whether its content is needed."""
+
+
 class Source(Protocol):
     """Where packed layers come from."""
 
     @property
     def kind(self) -> SourceKind:
         """What it is."""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether layers have to be fetched before they can be read."""
 
     def digest(self) -> Digest:
         """Return the identity of the whole: of the OCI index, or of the component map."""
@@ -90,6 +100,15 @@ class Source(Protocol):
 
     def places(self) -> tuple[str, ...]:
         """Return real paths of files and folders: while none of them changes, the source says the same."""
+
+    def fetch(self, refs: Sequence[LayerRef], wanted: Wanted) -> Sequence[LayerRef]:
+        """Have the wanted files of ``refs`` on this machine; return the layers as they can be read."""
+
+    def transfer_bytes(self, refs: Sequence[LayerRef], wanted: Wanted) -> int:
+        """Return how many bytes :meth:`fetch` would transfer."""
+
+    def release(self, refs: Iterable[LayerRef]) -> None:
+        """Let go of what was fetched."""
 
 
 def open_source(path: Path) -> Source:
@@ -135,7 +154,26 @@ def _selection(
     )
 
 
-class BundleSource:
+class _Local:
+    """A source on this machine: nothing has to be fetched."""
+
+    is_elsewhere = False
+
+    def fetch(self, refs: Sequence[LayerRef], wanted: Wanted) -> Sequence[LayerRef]:
+        """Return ``refs``."""
+        del wanted
+        return refs
+
+    def transfer_bytes(self, refs: Sequence[LayerRef], wanted: Wanted) -> int:
+        """Return 0."""
+        del refs, wanted
+        return 0
+
+    def release(self, refs: Iterable[LayerRef]) -> None:
+        """Do nothing."""
+
+
+class BundleSource(_Local):
     """An opened bundle."""
 
     kind = SourceKind.BUNDLE
@@ -189,7 +227,7 @@ class BundleSource:
         )
 
 
-class TarballDirectory:
+class TarballDirectory(_Local):
     """``kata-static-<component>.tar.zst`` files, beside ``shim-components.json`` or in its ``tarballs`` folder."""
 
     kind = SourceKind.TARBALLS
