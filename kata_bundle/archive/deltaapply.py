@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from kata_bundle.archive.deltacodec import decompress
 from kata_bundle.archive.deltaformat import DeltaTable, FrameRecipe, Piece, read_table
+from kata_bundle.archive.placer import write_with_holes
 from kata_bundle.archive.tarreader import DEFAULT_LIMITS, Limits
 from kata_bundle.core.blobs import open_blob_file
 from kata_bundle.core.digest import Digest, hex_part
@@ -32,8 +33,6 @@ __all__ = ["FileOf", "Restored", "load_table", "restore_files"]
 FileOf: TypeAlias = "Callable[[Digest], str | os.PathLike[str] | None]"
 """Gives the path of a file with that content, ``None`` when there is none."""
 
-_HOLE: Final = 1 << 16
-_ZEROS: Final = bytes(_HOLE)
 _READ: Final = 1 << 20
 _NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -152,13 +151,13 @@ class _Output:
         self._lock = threading.Lock()
         self._busy = False
 
-    def write(self, offset: int, data: memoryview) -> None:
-        """Write ``data`` at ``offset``, and hash as far as everything is there."""
+    def write(self, offset: int, data: bytes | bytearray, start: int, end: int) -> None:
+        """Write ``data`` from ``start`` to ``end`` at ``offset``, and hash as far as everything is there."""
         with about(self.path):
             descriptor = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                _write_sparse(descriptor, data, offset)
-                self._hash(descriptor, offset, data)
+                write_with_holes(descriptor, data, offset, start, end)
+                self._hash(descriptor, offset, memoryview(data)[start:end])
             finally:
                 os.close(descriptor)
 
@@ -252,27 +251,28 @@ class _Work:
             if item is None:
                 return
             try:
-                self._frame(*item, memoryview(buffer))
+                self._frame(*item, buffer)
             except BaseException as error:
                 with self._lock:
                     self._frames = iter(())
                     self._error = self._error or error
                 return
 
-    def _frame(self, start: int, frame: FrameRecipe, pieces: tuple[Piece, ...], buffer: memoryview) -> None:
+    def _frame(self, start: int, frame: FrameRecipe, pieces: tuple[Piece, ...], buffer: bytearray) -> None:
         length = sum(piece.length for piece in pieces)
+        view = memoryview(buffer)
         used = 0
         for item in frame.ranges:
-            self._read_source(self._sources[item.source], item.offset, buffer[used : used + item.length])
+            self._read_source(self._sources[item.source], item.offset, view[used : used + item.length])
             used += item.length
         if frame.stored:
             stored = b"".join(_read_pieces(self._delta, start, frame.stored))
-            data = memoryview(decompress(stored, buffer[:used], length=length, what=self._what))
+            data: bytes | bytearray = decompress(stored, view[:used], length=length, what=self._what)
         else:
-            data = buffer[:used] if frame.ranges else memoryview(bytes(length))
+            data = buffer if frame.ranges else bytes(length)
         position = 0
         for piece in pieces:
-            self._outputs[piece.digest].write(piece.offset, data[position : position + piece.length])
+            self._outputs[piece.digest].write(piece.offset, data, position, position + piece.length)
             position += piece.length
         self._progress.advance(self._task, length)
 
@@ -300,21 +300,3 @@ def _read_pieces(descriptor: int, offset: int, length: int) -> Iterator[bytes]:
         yield piece
         offset += len(piece)
         length -= len(piece)
-
-
-def _write_sparse(descriptor: int, data: memoryview, offset: int) -> None:
-    """Write ``data`` at ``offset`` of a file that holds zeros there, leaving out aligned runs of them."""
-    start = 0
-    for position in range(0, len(data), _HOLE):
-        piece = data[position : position + _HOLE]
-        if bytes(piece[:64]).count(0) == min(64, len(piece)) and bytes(piece) == _ZEROS[: len(piece)]:
-            _write_all(descriptor, data[start:position], offset + start)
-            start = position + len(piece)
-    _write_all(descriptor, data[start:], offset + start)
-
-
-def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
-    while data:
-        count = os.pwrite(descriptor, data[:_READ], offset)
-        data = data[count:]
-        offset += count

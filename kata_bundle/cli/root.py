@@ -33,6 +33,7 @@ TABLE = {
     "copy": LazyCommand("kata_bundle.cli.copy_cmd", "Copy whole artefacts between registries and folders.", _MOVE),
     "ls": LazyCommand("kata_bundle.cli.ls_cmd", "List what a repository holds, or what is behind a name.", _MOVE),
     "rm": LazyCommand("kata_bundle.cli.rm_cmd", "Remove an image from a registry.", _MOVE),
+    "delta": LazyCommand("kata_bundle.cli.delta_cmd", "Say what an upgrade takes, and make the deltas for it.", _MAKE),
     "install": LazyCommand("kata_bundle.cli.install_cmd", "Install a bundle into a root directory.", _NODE),
     "status": LazyCommand("kata_bundle.cli.status_cmd", "Say what is installed.", _NODE),
     "verify": LazyCommand("kata_bundle.cli.verify_cmd", "Hash everything installed and name what differs.", _NODE),

@@ -1,7 +1,7 @@
 """Delta layers as OCI artefacts: a manifest whose subject is an architecture's image manifest, with one layer for each delta.
 
 The annotations of a layer say which component it is of, and from which tree to which it leads; so a reader knows what it can use
-before it transfers anything. They are hints: what a delta says of itself and what comes out of it is checked by whoever applies it.
+before it transfers anything. They are hints: what a delta says and gives is checked by whoever applies it.
 On a medium the manifest lists full layers too, so that generic tools copy them along. Must not know: the format of deltas, trees.
 """
 
@@ -72,7 +72,7 @@ def delta_descriptor(component: str, old: Digest, new: Digest, digest: Digest, s
 
 
 def delta_manifest(subject: Descriptor, deltas: Iterable[Descriptor], layers: Iterable[Descriptor] = ()) -> bytes:
-    """Return the canonical bytes of the artefact's manifest: ``deltas`` of the image ``subject``, and full ``layers`` beside them.
+    """Return the canonical bytes of the manifest: ``deltas`` of the image ``subject``, and full ``layers`` beside them.
 
     Each content stands in it once, in the order of the digests.
     """

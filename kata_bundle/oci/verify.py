@@ -67,6 +67,8 @@ class Problem:
 def verify_layout(directory: Path) -> list[Problem]:
     """Return all problems of the layout in ``directory``, in the order of the walk; an empty list when it is sound.
 
+    What a partial image lacks is no problem; of artefacts that are no images only the blobs are looked at.
+
     Raises nothing but ``OSError`` for a disk that cannot be read.
     """
     walk = _Walk()
@@ -86,11 +88,14 @@ class _Walk:
         self.problems: list[Problem] = []
         self._seen: set[tuple[Digest, int, str]] = set()
         self._hashed: set[Digest] = set()
+        self._is_partial = False
 
     def entries(self, index: Index, where: str, depth: int) -> None:
         platforms: set[str] = set()
         for descriptor in index.manifests:
             place = f"{where} > {descriptor.digest}"
+            if not depth:
+                self._is_partial = descriptor.annotations.get(mediatypes.ANNOTATION_PARTIAL) == "true"
             if descriptor.platform is not None and depth:  # index.json may hold several images, an index one a platform
                 if str(descriptor.platform) in platforms:
                     self._add(place, Reason.PLATFORM, f"a second manifest for {descriptor.platform}")
@@ -124,6 +129,10 @@ class _Walk:
             manifest = Manifest.parse(data, what=f"manifest {descriptor.digest}")
         except IntegrityError as error:
             self._add(where, Reason.DOCUMENT, str(error))
+            return
+        if manifest.artifact_type is not None:  # no image: what its parts are is for those who know the kind
+            for part in (manifest.config, *manifest.layers):
+                self._blob(part, f"{where} > {part.digest}")
             return
         for layer in manifest.layers:
             place = f"{where} > {layer.digest}"
@@ -159,7 +168,7 @@ class _Walk:
         if descriptor.size_bytes > limit_bytes:
             self._add(where, Reason.DOCUMENT, f"{descriptor.size_bytes} bytes, more than the {limit_bytes} allowed for its kind")
             return None
-        if not self._first_time(descriptor, where):
+        if self._is_left_out(descriptor) or not self._first_time(descriptor, where):
             return None
         try:
             return self.layout.read(descriptor, limit_bytes)
@@ -168,7 +177,7 @@ class _Walk:
             return None
 
     def _blob(self, descriptor: Descriptor, where: str) -> None:
-        if not self._first_time(descriptor, where):
+        if self._is_left_out(descriptor) or not self._first_time(descriptor, where):
             return
         try:
             self.layout.blob_path(descriptor)
@@ -180,6 +189,10 @@ class _Walk:
                     pass
         except IntegrityError as error:
             self._add(where, Reason.BLOB, str(error))
+
+    def _is_left_out(self, descriptor: Descriptor) -> bool:
+        """Return whether this is a part of a partial image that is not there on purpose."""
+        return self._is_partial and not self.layout.has(descriptor.digest)
 
     def _first_time(self, descriptor: Descriptor, where: str) -> bool:
         key = (descriptor.digest, descriptor.size_bytes, descriptor.media_type)

@@ -1,0 +1,112 @@
+"""``kata-bundle delta``, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from kata_bundle.archive.deltaapply import load_table
+from kata_bundle.core.arch import Arch
+from kata_bundle.core.digest import hex_part
+from kata_bundle.oci import open_bundle, verify_layout
+from kata_bundle.oci.deltas import attached_deltas
+from kata_bundle.oci.layout import Layout
+from tests.fixtures.cli import call_cli
+from tests.functional.delta.conftest import Releases
+
+
+def files_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_an_estimate_says_what_an_upgrade_takes_and_makes_nothing(releases: Releases) -> None:
+    before = files_in(releases.new.parent)
+    document = json.loads(call_cli("delta", releases.old, releases.new, "--estimate-only", "--json").ok())
+    rows = {(row["component"], row["arch"]): row for row in document["components"]}
+    assert rows["kernel", "x86_64"]["mode"] == "unchanged"
+    assert rows["kernel", "x86_64"]["transfer_bytes"] == 0
+    image = rows["rootfs-image", "x86_64"]
+    assert (image["mode"], image["base"]["component"]) == ("delta", "rootfs-image")
+    assert 5000 < image["transfer_bytes"] < 0.02 * image["full_bytes"]
+    assert {file["path"]: file["mode"] for file in rows["qemu", "x86_64"]["files"]} == {
+        "bin/qemu": "frames",
+        "share/bios": "unchanged",
+    }
+    assert document["transfer_bytes"] < 0.05 * document["full_bytes"]
+    assert files_in(releases.new.parent) == before
+    text = call_cli("delta", releases.old, releases.new, "--estimate-only").ok()
+    assert "from rootfs-image" in text
+    assert "share/kata-2.image" in text
+
+
+def test_deltas_become_referrers_of_the_new_bundle_which_stays_what_it_was(releases: Releases) -> None:
+    digest = open_bundle(releases.new).digest
+    document = json.loads(call_cli("delta", releases.old, releases.new, "-o", releases.new, "--json").ok())
+    bundle = open_bundle(releases.new)
+    assert bundle.digest == digest
+    assert verify_layout(releases.new) == []
+    for arch in (Arch.X86_64, Arch.AARCH64):
+        deltas = attached_deltas(bundle.layout, bundle.manifest_descriptor(arch).digest)
+        made = {row["component"]: row for row in document["components"] if row["arch"] == arch and row["mode"] == "delta"}
+        assert {delta.component for delta in deltas} == set(made)
+        for delta in deltas:
+            path = bundle.layout.blob_path(delta.descriptor)
+            table = load_table(path, what="delta", expected_tree=bundle.index(arch).layers[delta.component].tree)
+            assert table.old == delta.old
+            assert made[delta.component]["transfer_bytes"] == path.stat().st_size
+            assert made[delta.component]["delta"] == delta.descriptor.digest
+    assert document["exact"]
+    again = json.loads(call_cli("delta", releases.old, releases.new, "-o", releases.new, "--json", "--jobs", "1").ok())
+    assert again == document
+    assert len(Layout.open(releases.new).index().manifests) == 3
+
+
+def test_deltas_alone_make_a_layout_of_their_own(releases: Releases, tmp_path: Path) -> None:
+    call_cli("delta", releases.old, releases.new, "-o", tmp_path / "deltas", "--component", "qemu", "--arch", "amd64").ok()
+    layout = Layout.open(tmp_path / "deltas")
+    (entry,) = layout.index().manifests
+    assert entry.annotations["org.opencontainers.image.ref.name"] == "delta-x86_64"
+    (delta,) = attached_deltas(layout)
+    assert delta.component == "qemu"
+    assert verify_layout(tmp_path / "deltas") == []
+
+
+def test_variants_of_one_bundle_are_made_from_each_other(releases: Releases) -> None:
+    document = json.loads(call_cli("delta", releases.new, releases.new, "--estimate-only", "--arch", "x86_64", "--json").ok())
+    rows = {row["component"]: row for row in document["components"]}
+    pair = {name: rows[name] for name in ("rootfs-image", "rootfs-image-confidential")}
+    ((derived, row),) = [(name, row) for name, row in pair.items() if row["mode"] == "delta"]
+    assert row["base"]["component"] in set(pair) - {derived}
+    assert row["transfer_bytes"] < 0.1 * row["full_bytes"]
+
+
+def test_a_named_base_is_used_and_an_unknown_one_refused(releases: Releases) -> None:
+    same = (releases.old, releases.new, "--estimate-only", "--json")
+    wanted = ("--component", "rootfs-image-confidential", "--base", "rootfs-image")
+    (row,) = json.loads(call_cli("delta", *same, *wanted).ok())["components"]
+    assert row["base"]["component"] == "rootfs-image"
+    wrong = call_cli("delta", *same, "--base", "rootfs")
+    assert (wrong.code, "components there: " in wrong.stderr) == (2, True)
+    assert call_cli("delta", *same, "--component", "nothing").code == 2
+
+
+def test_nothing_to_write_is_said(releases: Releases) -> None:
+    assert call_cli("delta", releases.old, releases.new).code == 2
+    before = files_in(releases.new.parent)
+    call_cli("delta", releases.old, releases.new, "-o", releases.new.parent / "x", "--dry-run").ok()
+    assert files_in(releases.new.parent) == before
+
+
+def test_a_damaged_layer_stops_it(releases: Releases) -> None:
+    bundle = open_bundle(releases.old)
+    entry = bundle.index(Arch.X86_64).layers["rootfs-image"]
+    path = releases.old / "blobs" / "sha256" / hex_part(entry.packed)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.unlink()
+    path.write_bytes(data)
+    result = call_cli("delta", releases.old, releases.new, "-o", releases.new)
+    assert result.code == 7
+    assert len(Layout.open(releases.new).index().manifests) == 1
+    shutil.rmtree(releases.old)
