@@ -27,6 +27,7 @@ __all__ = [
     "ChartShim",
     "Class",
     "Configuration",
+    "Expression",
     "Installer",
     "Item",
     "Listing",
@@ -214,6 +215,18 @@ class Artefact:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Expression:
+    """A name in an expression of a job, and the names of its kind that the job has."""
+
+    path: str
+    job: str
+    kind: str
+    """``matrix``, ``inputs``, ``needs``, or what is none of these."""
+    used: Item
+    known: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LocalBuild:
     """How components are built by hand: make targets and the script behind them."""
 
@@ -347,6 +360,8 @@ class Script:
     """Component whose variable names the image to build in, and the one whose image is taken otherwise."""
     paths: tuple[Item, ...]
     """Paths of the tree, from its top."""
+    calls: tuple[Item, ...]
+    """Words of several parts that stand where a command does, each with its first place."""
 
 
 class VersionRead(NamedTuple):
@@ -395,9 +410,12 @@ class UpstreamTree:
     versions: Versions | None
     verity: Verity | None
     artefacts: tuple[Artefact, ...] = ()
+    expressions: tuple[Expression, ...] = ()
     scripts: tuple[Script, ...] = ()
     given_names: frozenset[str] = frozenset()
     """Words in capitals of files that start scripts."""
+    functions: frozenset[str] = frozenset()
+    """Functions that scripts define."""
     names: frozenset[str] = frozenset()
     """Every file of the tree."""
 

@@ -48,6 +48,7 @@ def read_tree(files: Files, *, ask_make: bool = False) -> tuple[UpstreamTree, Re
     chart, chart_lists = read_chart(reading)
     overheads, overhead_list, repeated = read_overheads(reading)
     classes, class_list = read_class_files(reading)
+    matrices, expressions = workflows.read_matrices(reading)
     lists: list[Listing] = [
         *([map_list] if map_list is not None else []),
         *installer_lists,
@@ -67,7 +68,8 @@ def read_tree(files: Files, *, ask_make: bool = False) -> tuple[UpstreamTree, Re
         classes=tuple(classes),
         class_names=tuple(read_example_classes(reading)),
         allowlists=tuple(read_allowlists(reading)),
-        matrices=tuple(workflows.read_matrices(reading)),
+        matrices=tuple(matrices),
+        expressions=tuple(expressions),
         artefacts=tuple(workflows.read_artefacts(reading)),
         local_build=read_local_build(reading),
         runtimes=read_runtimes(reading),
@@ -75,6 +77,7 @@ def read_tree(files: Files, *, ask_make: bool = False) -> tuple[UpstreamTree, Re
         verity=read_verity(reading),
         scripts=tuple(scripts.read_scripts(reading)),
         given_names=scripts.read_given_names(reading),
+        functions=scripts.read_functions(reading),
         names=names,
     )
     return tree, reading.report, reading

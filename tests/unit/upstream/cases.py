@@ -198,9 +198,18 @@ BAD = [
     Case("KB678", [("versions.yaml", '    url: "https://example.org/linux"\n    version: "v6"', '    url: "https://example.org/linux/v5.x/"\n    version: "v6.1"')], ("versions.yaml", "v5.x"), ("v6.1", '"v5.x"')),
     Case("KB679", [(QEMU, "# The plain guest.", "# The plain guest.\n#kernel_params = quiet")], (QEMU, "#kernel_params"), ('"kernel_params"', "quiet")),
     Case("KB680", [(AMD64, "      - name: Build\n", "      - uses: upload\n        with:\n          name: kata-artifacts-arm64-${{ matrix.asset }}\n      - name: Build\n")], (AMD64, "kata-artifacts-arm64"), ("for amd64", '"arm64"')),
+    Case("KB681", [(AMD64, "      - name: Build\n", "      - if: ${{ matrix.component != 'agent' }}\n        uses: sign\n      - name: Build\n")], (AMD64, "matrix.component"), ('"matrix.component"', '"build-asset"')),
+    Case("KB681", [(AMD64, "          - ${{ inputs.stage }}", "          - ${{ input.stage }}")], (AMD64, "input.stage"), ("nothing that a workflow has",)),
+    Case("KB681", [(AMD64, "      - uses: delete", "      - uses: delete\n        if: needs.build-asset.result == 'success'")], (AMD64, "needs.build-asset"), ("among its needs",)),
+    Case("KB682", [(SCRIPT, '	build_target="$1"\n', '	build_target="$1"\n	check_build_target_warning x\n'), (SCRIPT, "handle_build() {", "check_build_target() {\n\ttrue\n}\n\nhandle_build() {")], (SCRIPT, "check_build_target_warning"), ("no script defines it",)),
 ]  # fmt: skip
 
 FALSE_ALARMS = [
+    # Keys of every kind of matrix, inputs of every trigger, a matrix that is made while the workflow runs, a text.
+    Case("KB681", [(AMD64, "      - name: Build\n", "      - if: matrix.asset != '' && needs.some.result == 'x.matrix.y'\n        uses: sign\n        with:\n          matrix: matrix.nothing\n      - name: Build\n"), (AMD64, "  build-asset:\n", "  build-asset:\n    needs: [some]\n")]),
+    Case("KB681", [(AMD64, "  remove-rootfs-binary-artifacts:\n    needs: build-asset-rootfs\n    strategy:\n      matrix:\n        asset:\n          - agent\n", "  remove-rootfs-binary-artifacts:\n    strategy:\n      matrix: ${{ fromJSON(inputs.list) }}\n    env:\n      A: ${{ matrix.any }}\n"), (AMD64, "    inputs:\n", "    inputs:\n      list:\n        type: string\n")]),
+    # A function of a test, a program that is like no function, a word in a text.
+    Case("KB682", [(SCRIPT, '	build_target="$1"\n', '	build_target="$1"\n	some_other_program x\n	echo check_build_targets\n	check_build_target x\n'), ("tests/common.bash", "#!/usr/bin/env bash", "#!/usr/bin/env bash\ncheck_build_target() {\n\ttrue\n}")]),
     # A runtime may allow more annotations than the one that it replaces.
     Case("KB633", [(QEMU_RS, '["enable_iommu", "kernel_params"]', '["enable_iommu", "kernel_params", "default_vcpus", "more"]')]),
     # Guest pull is forced where no snapshotter does it.

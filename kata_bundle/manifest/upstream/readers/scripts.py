@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from kata_bundle.manifest.upstream.texts import Reading, Text
 
-__all__ = ["is_wanted", "read_given_names", "read_scripts"]
+__all__ = ["is_wanted", "read_functions", "read_given_names", "read_scripts"]
 
 _WANTED: Final = re.compile(r"tools/packaging/(?!.*/(?:tests?|vendor)/).*\.sh")
 _GIVEN: Final = re.compile(r"(?:\.github/workflows/.*\.ya?ml|tools/packaging/.*(?:Makefile|Dockerfile|\.mk))")
@@ -40,6 +40,11 @@ _NAME: Final = re.compile(r"[A-Za-z_]\w*")
 _MAX_VALUE: Final = 400
 _BARE: Final = re.compile(r"(?<![\w$%{}\\'\"(/@!,.-])\{([a-z_][a-z0-9_]{3,})\}(?![}\w<>])")
 _IMAGE: Final = re.compile(r"\$\{([A-Z0-9_]+)_CONTAINER_BUILDER:-\"?\$\(get_([a-z0-9_]+)_image_name\)")
+_DEFINES: Final = re.compile(r"^[ \t]*(?:function[ \t]+([A-Za-z_]\w*)|([A-Za-z_]\w*)[ \t]*\(\))", re.MULTILINE)
+_CALLS: Final = re.compile(
+    r"(?:^[ \t]*|[;&|][ \t]+|\b(?:then|do|else|if|!)[ \t]+|\$\()([a-z]\w*_\w+)(?=[ \t;)\n]|$)(?![ \t]*\(\))", re.MULTILINE
+)
+_SCRIPTS: Final = re.compile(r"(?:tools|ci|tests)/(?!.*/vendor/).*\.(?:sh|bash)")
 _LAST_COMMIT: Final = re.compile(r"\bget_last_modification[ \t]+\"?\$\{?repo_root_dir\}?/([A-Za-z0-9_./-]+)(?![\w$/{*])")
 _TAKES_IN: Final = re.compile(
     r"(?:^|[;&|]|\bthen\b)[ \t]*(?:source|\.|bash)[ \t]+\"?\$\{?repo_root_dir\}?/([A-Za-z0-9_./-]+\.(?:sh|bash))\b", re.MULTILINE
@@ -67,6 +72,17 @@ def read_given_names(reading: Reading) -> frozenset[str]:
         data = reading.files.read(name) if _GIVEN.fullmatch(name) else None
         if data is not None:
             found.update(re.findall(r"\b[A-Z][A-Z0-9_]{3,}\b", data.decode("utf-8", "replace")))
+    return frozenset(found)
+
+
+def read_functions(reading: Reading) -> frozenset[str]:
+    """Return every function that a script of the tree defines."""
+    found: set[str] = set()
+    for name in reading.files.names:
+        data = reading.files.read(name) if _SCRIPTS.fullmatch(name) else None
+        if data is not None:
+            text = data.decode("utf-8", "replace")
+            found.update(match.group(1) or match.group(2) for match in _DEFINES.finditer(text))
     return frozenset(found)
 
 
@@ -100,7 +116,16 @@ def _script(text: Text) -> Script:
         bare=tuple(text.item(match) for match in _BARE.finditer(code.text)),
         images=tuple((text.item(match), match.group(2)) for match in _IMAGE.finditer(code.text)),
         paths=tuple(_paths(text, code.text)),
+        calls=tuple(_calls(text, code.text)),
     )
+
+
+def _calls(text: Text, code: str) -> Iterator[Item]:
+    seen: set[str] = set()
+    for match in _CALLS.finditer(code):
+        if match.group(1) not in seen:
+            seen.add(match.group(1))
+            yield text.item(match)
 
 
 class Uncommented:

@@ -16,12 +16,14 @@ from kata_bundle.core.errors import UsageError
 from kata_bundle.manifest.document import parse_document
 from kata_bundle.manifest.upstream import codes
 from kata_bundle.manifest.upstream.facts import Artefact, Item, Matrix
+from kata_bundle.manifest.upstream.readers.expressions import read_expressions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kata_bundle.manifest.document import Document
     from kata_bundle.manifest.positions import KeyPath
+    from kata_bundle.manifest.upstream.facts import Expression
     from kata_bundle.manifest.upstream.texts import Reading, Text
 
 __all__ = ["FOLDER", "is_wanted", "read_artefacts", "read_matrices"]
@@ -52,9 +54,10 @@ def is_wanted(name: str) -> bool:
     return name.startswith(f"{FOLDER}/") and name.endswith((".yaml", ".yml"))
 
 
-def read_matrices(reading: Reading) -> list[Matrix]:
-    """Return the matrices of all workflows, in the order of their names."""
+def read_matrices(reading: Reading) -> tuple[list[Matrix], list[Expression]]:
+    """Return the matrices of all workflows, in the order of their names, and what expressions name in those that build."""
     found: list[Matrix] = []
+    expressions: list[Expression] = []
     names = sorted(n for n in reading.files.names if is_wanted(n))
     pattern = _BUILD if any(_BUILD.fullmatch(name) for name in names) else _OLD_BUILD
     for name in names:
@@ -64,10 +67,24 @@ def read_matrices(reading: Reading) -> list[Matrix]:
         build = pattern.fullmatch(name)
         if not re.search(r"\b(?:asset|vmm)\b", text.text) and (build is None or pattern is _OLD_BUILD):
             continue
-        found += _matrices(reading, text, (build.group(1) or "amd64") if build else None, strict=pattern is _BUILD)
+        document = _document(reading, text)
+        if document is None:
+            continue
+        arch_name = (build.group(1) or "amd64") if build else None
+        found += _matrices(reading, text, document, arch_name, strict=pattern is _BUILD)
+        if build is not None and pattern is _BUILD:
+            expressions += read_expressions(document)
     if not any(matrix.builds for matrix in found):
         reading.not_understood(Span(path=FOLDER), "no workflow that builds components was found", code=codes.MISSING)
-    return found
+    return found, expressions
+
+
+def _document(reading: Reading, text: Text) -> Document | None:
+    quiet = Report()
+    document = parse_document(text.text.encode(), text.path, quiet)
+    for finding in quiet if document is None else ():
+        reading.not_understood(finding.span, f"this workflow was not read: {finding.message}")
+    return document
 
 
 def read_artefacts(reading: Reading) -> list[Artefact]:
@@ -81,13 +98,7 @@ def read_artefacts(reading: Reading) -> list[Artefact]:
     return found
 
 
-def _matrices(reading: Reading, text: Text, arch_name: str | None, *, strict: bool) -> Iterator[Matrix]:
-    quiet = Report()
-    document = parse_document(text.text.encode(), text.path, quiet)
-    if document is None:
-        for finding in quiet:
-            reading.not_understood(finding.span, f"this workflow was not read: {finding.message}")
-        return
+def _matrices(reading: Reading, text: Text, document: Document, arch_name: str | None, *, strict: bool) -> Iterator[Matrix]:
     arch = None
     if arch_name is not None and arch_name not in _OTHER_ARCHITECTURES:
         try:

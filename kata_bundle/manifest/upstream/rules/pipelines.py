@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kata_bundle.core.diagnostics import did_you_mean
 from kata_bundle.manifest.upstream.cells import arch_of
 from kata_bundle.manifest.upstream.rules.registry import Problem, tree_rule
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from kata_bundle.manifest.upstream.facts import UpstreamTree
 
-__all__ = ["foreign_artefacts"]
+__all__ = ["foreign_artefacts", "unknown_names"]
 
 
 @tree_rule("KB680", "a job that names another architecture's artefacts")
@@ -30,3 +31,26 @@ def foreign_artefacts(tree: UpstreamTree) -> Iterator[Problem]:
         if mine != theirs:
             message = f'this workflow builds for {artefact.arch}, but names artefacts of "{artefact.named.name}"'
             yield Problem(span=artefact.named.span, message=message)
+
+
+@tree_rule("KB681", "an expression that names what its job does not have")
+def unknown_names(tree: UpstreamTree) -> Iterator[Problem]:
+    """An expression of a build workflow names a key that the job's matrix lacks, an input that is not declared, or a job that it
+    does not need.
+
+    It is empty then, and a condition that compares it never holds, or always.
+
+    Repair: name a key, an input or a job that is there.
+
+    False alarm: a matrix that is made while the workflow runs: nothing is said about one that is an expression itself.
+    """
+    for expression in tree.expressions:
+        name = expression.used.name.partition(".")[2]
+        if expression.kind == "input":
+            message = f'"{expression.used.name}" is nothing that a workflow has'
+            yield Problem(span=expression.used.span, message=message, hint=f'did you mean "inputs.{name}"?')
+        elif name not in expression.known:
+            owner = "the workflow has no such input" if expression.kind == "inputs" else f'the job "{expression.job}" has no such'
+            noun = {"matrix": f"{owner} key in its matrix", "needs": f"{owner} job among its needs"}.get(expression.kind, owner)
+            hint = did_you_mean(name, expression.known)
+            yield Problem(span=expression.used.span, message=f'"{expression.used.name}": {noun}', hint=hint)

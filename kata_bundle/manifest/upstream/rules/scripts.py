@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from kata_bundle.manifest.upstream.facts import Item, UpstreamTree
 
-__all__ = ["bare_names", "builder_images", "missing_paths", "misspelt_variables"]
+__all__ = ["bare_names", "builder_images", "lost_functions", "missing_paths", "misspelt_variables"]
 
 _LENGTHS = range(6, 61)
 
@@ -140,3 +140,28 @@ def missing_paths(tree: UpstreamTree) -> Iterator[Problem]:
 def _beside(item: Item, names: frozenset[str], folders: set[str]) -> list[str]:
     above = item.name.rpartition("/")[0]
     return [name for name in (*names, *folders) if name.rpartition("/")[0] == above]
+
+
+@tree_rule("KB682", "a function of a script that is not there")
+def lost_functions(tree: UpstreamTree) -> Iterator[Problem]:
+    """A packaging script calls a function that no script defines, but one of nearly that name is. The script stops there.
+
+    Functions that install something in the build script are another finding.
+
+    Repair: call the function by its name.
+
+    False alarm: a program whose name is much like a function's.
+    """
+    lost = [
+        item
+        for script in tree.scripts
+        for item in script.calls
+        if item.name not in tree.functions and not item.name.startswith("install_")
+    ]
+    slips = _Slips(tree.functions if lost else ())
+    for item in lost:
+        head = item.name.rpartition("_")[0]
+        other = head if head in tree.functions and head.count("_") > 1 else slips.like(item.name)
+        if other is not None:
+            message = f'"{item.name}" is called, but no script defines it'
+            yield Problem(span=item.span, message=message, hint=f'did you mean "{other}"?')
