@@ -82,7 +82,7 @@ def life(request, throwaway_tree, images, tmp_path) -> Iterator[Life]:
     with running_node(throwaway_tree, tmp_path) as node, FakeKube() as kube:
         node.use_containerd(release.folder, release.version)
         node.write("/etc/containerd/config.toml", CONFIG_3 if release.minor >= (2, 0) else CONFIG_2)
-        node.systemctl("restart", "containerd")
+        node.restart("containerd")
         node.wait_for("containerd")
         add_node(kube, release.string)
         pod = Pod(node, kube, images.first, tmp_path, free_port(), module=QUICK)

@@ -1,7 +1,8 @@
 """A real pod sandbox runs on while its handler's install is upgraded and its shim deselected; what it needs stays until it ends.
 
 The handler is ours, with the shim program of our tree: there it is containerd's own runc shim, and crun does the work, since no
-guest starts here. What containerd does with the paths it remembers is the same.
+guest starts here. What containerd does with the paths it remembers is the same. With containerd 2 only: 1.7 takes a shim for
+leaked when its container has no control group, and crun cannot make one on every machine that runs these tests.
 """
 
 from __future__ import annotations
@@ -28,15 +29,14 @@ def is_whole(life: Life, sandbox: Sandbox, processes: set[int]) -> bool:
     return sandbox.is_ready() and sandbox.processes() == processes
 
 
-@pytest.mark.parametrize("life", ["sid", pytest.param("trixie", marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.parametrize("life", ["sid"], indirect=True)
 def test_a_sandbox_outlives_an_upgrade_and_the_deselection_of_its_shim(life: Life, tmp_path):
     node, pod = life.node, life.pod
     config = node.root / "etc/containerd/config.toml"
     config.write_text(real.with_settings(config.read_text(), life.schema))
-    if life.schema >= 3:
-        pod.files = {DROP_IN: b"version = 3\n" + real.runs_with_crun("kata-qemu", 3).encode()}
-        pod.variables = {"CONTAINERD_USER_DROP_IN_SOURCE_FILE": DROP_IN}
-    node.systemctl("restart", "containerd")
+    pod.files = {DROP_IN: b"version = 3\n" + real.runs_with_crun("kata-qemu", 3).encode()}
+    pod.variables = {"CONTAINERD_USER_DROP_IN_SOURCE_FILE": DROP_IN}
+    node.restart("containerd")
     node.wait_for("containerd")
     real.prepare(node, f"/opt/containerd-{life.release.version}/ctr")
     before = disk(node)
@@ -47,13 +47,6 @@ def test_a_sandbox_outlives_an_upgrade_and_the_deselection_of_its_shim(life: Lif
     third = write_image(tmp_path / "third", release="3", replace=shim)
     pod.add_daemonset()
     pod.end(pod.install())
-    if life.schema < 3:
-        # An administrator's edit of our table, which lasts until the next install.
-        edited = config.read_text().replace("io.containerd.kata-qemu.v2", "io.containerd.runc.v2")
-        options = '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.kata-qemu.options]\n'
-        assert options in edited
-        config.write_text(edited.replace(options, f'{options}BinaryName = "{real.CRUN}"\n'))
-        node.systemctl("restart", "containerd")
     sandbox = Sandbox(node, "kata-qemu")
     processes = sandbox.processes()
     assert len(processes) == 2, "the program and its shim"
@@ -77,7 +70,7 @@ def test_a_sandbox_outlives_an_upgrade_and_the_deselection_of_its_shim(life: Lif
     assert pod.handlers() == ("kata-clh-runtime-rs",)
     assert active(node).retained == (SHIM,)
     assert (node.root / "opt/kata" / SHIM).exists()
-    node.systemctl("restart", "containerd")
+    node.restart("containerd")
     assert is_whole(life, sandbox, processes), "containerd gives a sandbox up whose shim is gone"
     assert_as_recorded(node, before)
 
@@ -101,7 +94,7 @@ def test_an_uninstall_does_not_touch_a_running_sandbox(life: Life, tmp_path):
     node, pod = life.node, life.pod
     config = node.root / "etc/containerd/config.toml"
     config.write_text(real.with_settings(config.read_text(), 3) + real.runs_with_crun("crun", 3))
-    node.systemctl("restart", "containerd")
+    node.restart("containerd")
     real.prepare(node, f"/opt/containerd-{life.release.version}/ctr")
     sandbox = Sandbox(node, "crun")
     processes = sandbox.processes()
