@@ -12,14 +12,26 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure kata-bundle against its peers.")
     parser.add_argument(
-        "--corpus", type=Path, metavar="DIR", help="folder of corpora [default: KATA_BUNDLE_BENCH, else the user's cache]"
+        "--corpus", type=Path, metavar="DIR", help="folder of corpora [default: KATA_BUNDLE_BENCH, else in the user's cache]"
     )
     commands = parser.add_subparsers(dest="command", required=True)
     corpus = commands.add_parser("corpus", help="make the corpus, or what of it is out of date")
     corpus.add_argument("kind", nargs="?", choices=("full", "smoke"), default="full")
     corpus.add_argument("--relock", action="store_true", help="choose package versions again from today's mirror")
+    commands.add_parser("peers", help="build the serial unpacker, fetch peers that are not installed, show all")
+    run = commands.add_parser("run", help="measure")
+    kind = run.add_mutually_exclusive_group()
+    kind.add_argument("--full", dest="kind", action="store_const", const="full", default="full", help="the real corpus (default)")
+    kind.add_argument("--smoke", dest="kind", action="store_const", const="smoke", help="the made-up one, a round each")
+    run.add_argument("--only", metavar="NAME[,NAME…]", help="these benchmarks [default: all]")
+    run.add_argument("--rounds", type=int, metavar="N", help="rounds [default: 7, smoke: 1]")
+    run.add_argument("--patience", type=float, metavar="S", help="wait so long for a quiet machine before each start [5]")
+    run.add_argument("--nice", type=int, default=0, metavar="N", help="priority of what is measured, e.g. -5 [0]")
+    run.add_argument("-o", "--output", type=Path, metavar="FILE", help="add the results to this file [in the corpus' folder]")
+    run.add_argument("--list", action="store_true", help="list the benchmarks")
     options = parser.parse_args(arguments)
-    return _corpus(options)
+    actions = {"corpus": _corpus, "peers": _peers, "run": _run}
+    return actions[options.command](options)
 
 
 def _corpus(options: argparse.Namespace) -> int:
@@ -30,10 +42,52 @@ def _corpus(options: argparse.Namespace) -> int:
     made = ensure_corpus(options.kind, options.corpus)
     for release, arches in made.shape()["releases"].items():
         for arch, components in arches.items():
-            totals = {
-                key: sum(one[key] for one in components.values()) / 1e6 for key in ("bytes", "tarball_bytes", "layer_bytes")
-            }
-            print(f"{release} {arch}: {len(components)} components, {totals['bytes']:.1f} MB, tarballs "
-                  f"{totals['tarball_bytes']:.1f} MB, layers {totals['layer_bytes']:.1f} MB")  # fmt: skip
+            keys = ("bytes", "tarball_bytes", "layer_bytes")
+            unpacked, tarballs, layers = (sum(one[key] for one in components.values()) / 1e6 for key in keys)
+            print(
+                f"{release} {arch}: {len(components)} components, {unpacked:.1f} MB, "
+                f"tarballs {tarballs:.1f} MB, layers {layers:.1f} MB"
+            )
     print(made.root)
     return 0
+
+
+def _peers(options: argparse.Namespace) -> int:
+    from bench.corpus import default_folder
+    from bench.peers import PEERS, fetch_peer, find_peer, serial_unpack, versions
+
+    folder = options.corpus or default_folder()
+    (folder / "peers").mkdir(parents=True, exist_ok=True)
+    for peer in PEERS:
+        if find_peer(peer.program, folder) is None and (reason := fetch_peer(peer, folder)):
+            print(f"{peer.program}: {reason}")
+    _, reason = serial_unpack(folder, build=True)
+    if reason:
+        print(f"serial-unpack: {reason}")
+    for program, version in versions(folder):
+        print(f"{program:22} {version}")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from bench.corpus import default_folder
+    from bench.runner import BENCHES, run
+
+    if options.list:
+        for name, function in BENCHES.items():
+            print(f"{name:18} {function.__doc__}")
+        return 0
+    names = list(BENCHES) if options.only is None else [name.strip() for name in options.only.split(",")]
+    unknown = [name for name in names if name not in BENCHES]
+    if unknown:
+        print(f"there is no benchmark {unknown[0]!r}; python -m bench run --list shows them")
+        return 2
+    is_smoke = options.kind == "smoke"
+    rounds = options.rounds or (1 if is_smoke else 7)
+    patience = options.patience if options.patience is not None else (0 if is_smoke else 5)
+    output = options.output or (options.corpus or default_folder()) / f"results-{options.kind}.json"
+    failed = run(options.kind, names, output, folder=options.corpus, rounds=rounds, patience_s=patience, nice=options.nice)
+    print(output)
+    if failed:
+        print(f"{failed} benchmark(s) failed")
+    return 1 if failed else 0

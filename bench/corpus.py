@@ -101,7 +101,7 @@ def ensure_corpus(kind: str, folder: Path | None = None) -> Corpus:
     for release in RELEASES:
         for arch in ARCHES:
             if _is_stale(corpus, f"{release}-{arch}-trees", _content_key(kind)):
-                with _remade(corpus, f"{release}-{arch}-trees", corpus.root / release / arch):
+                with _remade(corpus, f"{release}-{arch}-trees", corpus.root / release / arch, keep=True):
                     _make_trees(corpus, release, arch)
             if _is_stale(corpus, f"{release}-{arch}-tarballs", _content_key(kind)):
                 with _remade(corpus, f"{release}-{arch}-tarballs", corpus.tarballs(release, arch)):
@@ -166,26 +166,34 @@ def _is_stale(corpus: Corpus, part: str, key: str) -> bool:
 class _remade:  # noqa: N801 - reads as a statement
     """A context in which a part is made anew: its place is emptied before, and marked as made after."""
 
-    def __init__(self, corpus: Corpus, part: str, place: Path) -> None:
+    def __init__(self, corpus: Corpus, part: str, place: Path, *, keep: bool = False) -> None:
+        """With ``keep``, what an interrupted run left for the same key is gone on from."""
         self._mark = corpus.root / "made" / part
         self._key = _content_key(corpus.kind) if part.endswith(("trees", "tarballs")) else _packing_key(corpus.kind)
         self._place = place
+        self._begun = self._mark.with_name(f"{part}.begun") if keep else None
 
     def __enter__(self) -> None:
         print(f"corpus: making {self._mark.name}", flush=True)
+        self._mark.parent.mkdir(exist_ok=True)
         self._mark.unlink(missing_ok=True)
+        if self._begun is not None and self._begun.is_file() and self._begun.read_text() == self._key:
+            return
         if self._place.is_dir():
             shutil.rmtree(self._place)
+        if self._begun is not None:
+            self._begun.write_text(self._key)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
-            self._mark.parent.mkdir(exist_ok=True)
             self._mark.write_text(self._key)
+            if self._begun is not None:
+                self._begun.unlink()
 
 
 def _make_trees(corpus: Corpus, release: str, arch: str) -> None:
     out = corpus.root / release / arch / "trees"
-    out.mkdir(parents=True)
+    out.mkdir(parents=True, exist_ok=True)
     if corpus.kind == "smoke":
         smoke.lay_out(release, arch, out)
         return

@@ -19,8 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kata_bundle.build.apt import machine_source
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -63,6 +61,8 @@ class AptRoot:
 
     def update(self) -> None:
         """Fetch the package lists."""
+        from kata_bundle.build.apt import machine_source
+
         for name in ("etc/apt/sources.list.d", "etc/apt/preferences.d", "var/lib/apt/lists/partial"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         for name in ("var/cache/apt/archives/partial", "var/lib/dpkg"):

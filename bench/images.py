@@ -14,8 +14,6 @@ import struct
 import subprocess
 from typing import TYPE_CHECKING, Final
 
-from kata_bundle.build.kernelimage import vmlinux_from_bzimage
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -99,6 +97,8 @@ def vmlinux(image: bytes) -> bytes:
     start = (sectors + 1) * 512 + offset
     payload = image[start : start + length - 4]  # the unpacked length stands at its end
     if not payload.startswith(_LZ4):
+        from kata_bundle.build.kernelimage import vmlinux_from_bzimage
+
         return vmlinux_from_bzimage(image)
     done = subprocess.run(["lz4", "-dc"], input=payload, stdout=subprocess.PIPE, check=True)
     if not done.stdout.startswith(b"\x7fELF"):

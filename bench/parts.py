@@ -39,7 +39,7 @@ GROUPS: Final[Mapping[str, Mapping[str, str]]] = {
         "base": _BASE,
         "confidential": f"{_BASE} tpm2-tools skopeo umoci ostree buildah cryptsetup fuse-overlayfs curl",
         "gpu": f"{_BASE} libllvm14 libclang-cpp14 libgl1-mesa-dri libvulkan1 mesa-vulkan-drivers libopenblas0-pthread "
-        "ocl-icd-libopencl1 clinfo libavcodec59 libopencv-dnn406 libpocl2",
+        "ocl-icd-libopencl1 clinfo",
         "extension": "tpm2-tools ostree umoci",
     },
     "arm64": {
@@ -89,10 +89,18 @@ _SHARE: Final = "opt/kata/share"
 
 
 def lay_out(arch: str, groups: Mapping[str, Mapping[str, Package]], debs: Path, work: Path, out: Path) -> None:
-    """Make the trees of all components of one release in ``out``, each with ``opt/kata`` below; ``work`` should be a tmpfs."""
-    builder = _Builder(arch, groups, debs, work, out)
+    """Make the trees of all components of one release in ``out``, each with ``opt/kata`` below; ``work`` should be a tmpfs.
+
+    What is there already is kept: each appears when it is complete.
+    """
+    partial = out / ".partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    builder = _Builder(arch, groups, debs, work, partial)
     for name in COMPONENTS[arch]:
-        builder.make(name)
+        if not (out / name).is_dir():
+            builder.make(name)
+            (partial / name).rename(out / name)
+    shutil.rmtree(partial, ignore_errors=True)
 
 
 class _Builder:

@@ -1,0 +1,108 @@
+"""Programs for the measurements that drive one part of this program alone, as whole processes: ``python drive.py PART ...``.
+
+    extract  [--durable] LAYOUT ARCH DEST COMPONENT...   unpack layers of a bundle, every frame authenticated
+    tarballs FOLDER DEST COMPONENT...                    unpack foreign tarballs, unverified
+    pack     [--level N] DEST TREE...                    pack trees, each to DEST/<name>.tar.zst
+    tarfile  FOLDER DEST COMPONENT...                    what Python's own tarfile does, for comparison
+
+A script, and careful with imports: start-up is a part of what is measured.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+JOBS = 2
+
+
+def extract(layout: str, arch: str, dest: str, *components: str, durable: bool = False) -> None:
+    """Unpack layers of a bundle."""
+    from kata_bundle.archive.extract import ExtractOptions, LayerJob, extract_layers
+    from kata_bundle.core.arch import Arch
+    from kata_bundle.oci import open_bundle
+
+    bundle = open_bundle(Path(layout))
+    which = Arch.parse(arch)
+    layers = bundle.index(which).layers
+    target = Path(dest)
+    target.mkdir(parents=True, exist_ok=True)
+    jobs = [
+        LayerJob(
+            what=name, path=bundle.layer_path(which, name), target=target, packed=layers[name].packed,
+            tree=layers[name].tree, table=getattr(layers[name], "table", None),
+        )
+        for name in components
+    ]  # fmt: skip
+    extract_layers(jobs, options=ExtractOptions(jobs=JOBS, durable=durable))
+
+
+def tarballs(folder: str, dest: str, *components: str) -> None:
+    """Unpack foreign tarballs without computing any digest."""
+    from kata_bundle.archive.extract import ExtractOptions, LayerJob, extract_layers
+
+    target = Path(dest)
+    target.mkdir(parents=True, exist_ok=True)
+    paths = {name: Path(folder) / f"kata-static-{name}.tar.zst" for name in components}
+    jobs = [LayerJob(what=name, path=path, target=target) for name, path in paths.items()]
+    extract_layers(jobs, options=ExtractOptions(jobs=JOBS, identify=False))
+
+
+def pack(dest: str, *trees: str, level: int = 10) -> None:
+    """Pack trees as layers, what :mod:`kata_bundle.bundle.pack` does without a store's records."""
+    import os
+
+    from kata_bundle.archive.layer import pack_layer, read_tree
+    from kata_bundle.archive.zstd import current_recipe
+    from kata_bundle.core.tree import File
+
+    Path(dest).mkdir(parents=True, exist_ok=True)
+    for folder in trees:
+        root = Path(folder) / "opt/kata"
+        tree = read_tree(root)
+        paths = {entry.digest: root / path for path, entry in tree.entries.items() if isinstance(entry, File)}
+        with open(Path(dest) / f"{os.path.basename(folder)}.tar.zst", "wb") as sink:
+            pack_layer(
+                tree, lambda digest, p=paths: p[digest].open("rb"), sink, recipe=current_recipe(level), mtime=0, **_workers()
+            )  # type: ignore[arg-type]
+
+
+def _workers() -> dict[str, int]:
+    import inspect
+
+    from kata_bundle.archive.layer import pack_layer
+
+    return {"jobs" if "jobs" in inspect.signature(pack_layer).parameters else "threads": JOBS}
+
+
+def tarfile(folder: str, dest: str, *components: str) -> None:
+    """Unpack with the standard library and zstandard's stream."""
+    import tarfile as tar
+
+    import zstandard
+
+    for name in components:
+        with open(Path(folder) / f"kata-static-{name}.tar.zst", "rb") as raw:
+            stream = zstandard.ZstdDecompressor().stream_reader(raw, read_size=1 << 17)
+            with tar.open(fileobj=stream, mode="r|", bufsize=1 << 18, copybufsize=1 << 18) as archive:
+                archive.extractall(dest, filter="fully_trusted")
+
+
+def main() -> None:
+    """Run one part."""
+    part, *arguments = sys.argv[1:]
+    options: dict[str, object] = {}
+    if "--durable" in arguments:
+        arguments.remove("--durable")
+        options["durable"] = True
+    if "--level" in arguments:
+        at = arguments.index("--level")
+        options["level"] = int(arguments[at + 1])
+        del arguments[at : at + 2]
+    {"extract": extract, "tarballs": tarballs, "pack": pack, "tarfile": tarfile}[part](*arguments, **options)  # type: ignore[operator]
+
+
+if __name__ == "__main__":
+    main()
