@@ -10,6 +10,7 @@ kind: both are a sequence of frames here. Must not know: what the frames contain
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core.errors import ArchiveError
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
 
     from kata_bundle.core.streams import Readable
 
-__all__ = ["MAX_WINDOW", "FrameWalker", "measure_frame"]
+__all__ = ["MAX_WINDOW", "SKIPPABLE_MAGIC", "FrameRecord", "FrameWalker", "measure_frame"]
 
 MAX_WINDOW: Final = 1 << 27
 """Largest decoder window accepted, in bytes (``zstd --long=27``); it bounds the decoder's memory."""
 
+SKIPPABLE_MAGIC: Final = b"\x5a\x2a\x4d\x18"
+"""How the skippable frame of a table of contents begins (RFC 8878, section 3.1.2)."""
+_MAX_KEPT: Final = (64 << 20) + 24
+"""Longest such frame that is kept: the longest table, and what stands around it."""
 _MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _CHECKSUM_FLAG: Final = 0x04
 _RESERVED_FLAG: Final = 0x08
@@ -63,14 +68,48 @@ def measure_frame(data: memoryview) -> tuple[int, int]:
     return position, content
 
 
+class FrameRecord:
+    """Every frame of a stream: packed length, the length of content that it states, sha256.
+
+    ``trailer`` is the last frame itself if it may hold a table of contents, ``None`` otherwise.
+    """
+
+    def __init__(self) -> None:
+        self.frames: list[tuple[int, int | None, bytes]] = []
+        self.trailer: bytearray | None = None
+        self.stated: int | None = None
+        self._state = hashlib.sha256()
+        self._size = 0
+
+    def add(self, data: memoryview) -> None:
+        """Take the next bytes of the frame under way."""
+        self._state.update(data)
+        if not self._size:
+            self.trailer = bytearray()
+        if self.trailer is not None:
+            begin = bytes(self.trailer[:4]) + bytes(data[:4])
+            if SKIPPABLE_MAGIC.startswith(begin[:4]) and len(self.trailer) + len(data) <= _MAX_KEPT:
+                self.trailer += data
+            else:
+                self.trailer = None
+        self._size += len(data)
+
+    def close(self) -> None:
+        """Note that the frame is complete."""
+        self.frames.append((self._size, self.stated, self._state.digest()))
+        self._state, self._size, self.stated = hashlib.sha256(), 0, None
+
+
 class FrameWalker:
     """Pass bytes through, refusing with :class:`ArchiveError` what is no sequence of complete zstd frames.
 
-    ``limit_bytes`` bounds the sum of the content sizes that frames declare. ``what`` names the stream in errors.
+    ``limit_bytes`` bounds the sum of the content sizes that frames declare. ``what`` names the stream in errors. ``record`` is
+    told of every frame.
     """
 
-    def __init__(self, source: Readable, *, what: str, limit_bytes: int) -> None:
+    def __init__(self, source: Readable, *, what: str, limit_bytes: int, record: FrameRecord | None = None) -> None:
         self._source = source
+        self._record = record
         self._what = what
         self._declared_left = limit_bytes
         self._limit = limit_bytes
@@ -91,11 +130,19 @@ class FrameWalker:
         return data
 
     def _follow(self, data: bytes) -> None:
-        position, end = 0, len(data)
+        position, end, noted = 0, len(data), 0
+        record, view = self._record, memoryview(data)
         while True:
             step = min(self._skip, end - position)
             position += step
             self._skip -= step
+            if record is not None:
+                is_complete = self._at_boundary and not self._skip and not self._header and self.frame_count > len(record.frames)
+                if is_complete or position == end:
+                    record.add(view[noted:position])
+                    noted = position
+                if is_complete:
+                    record.close()
             if position == end:
                 return
             taken = data[position : position + self._wanted - len(self._header)]
@@ -140,6 +187,8 @@ class FrameWalker:
             if single_segment and size > MAX_WINDOW:
                 msg = f"a zstd frame with a window over {MAX_WINDOW >> 20} MiB"
                 raise self._error(msg)
+            if self._record is not None:
+                self._record.stated = size
             self._declared_left -= size
             if self._declared_left < 0:
                 msg = f"more unpacked bytes declared than the {self._limit} allowed"

@@ -10,10 +10,10 @@ import hashlib
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from kata_bundle.archive.tarheader import BLOCK
-from kata_bundle.archive.toc import HOLE, Frame, Hole, iter_members
+from kata_bundle.archive.toc import Frame, iter_members
 from kata_bundle.archive.zstd import FrameCompressor
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.tree import File
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from kata_bundle.core.streams import Writable
     from kata_bundle.core.tree import Tree
 
-__all__ = ["FramePool", "FrameWriter", "HoleFinder", "cut_frames"]
-
-_ZEROS: Final = bytes(HOLE)
+__all__ = ["FramePool", "FrameWriter", "cut_frames"]
 
 
 def cut_frames(tree: Tree, tar_size: int, *, mtime: int, frame_size: int) -> Iterator[int]:
@@ -64,38 +62,6 @@ def _wanted_cuts(tree: Tree, mtime: int, frame_size: int) -> Iterator[int]:
             if 2 * left >= frame_size:
                 start += -(-left // BLOCK) * BLOCK
                 yield start
-
-
-class HoleFinder:
-    """Finds the holes of one file in the pieces of its content."""
-
-    def __init__(self) -> None:
-        self._holes: list[Hole] = []
-        self._position = 0
-        self._unit = b""
-
-    def feed(self, data: bytes) -> None:
-        """Take the next piece."""
-        if self._unit:
-            data = self._unit + data
-        whole = len(data) - len(data) % HOLE
-        for offset in range(0, whole, HOLE):
-            if data.startswith(_ZEROS, offset):
-                self._add(self._position + offset)
-        self._position += whole
-        self._unit = data[whole:]
-
-    @property
-    def holes(self) -> tuple[Hole, ...]:
-        """What was found so far."""
-        return tuple(self._holes)
-
-    def _add(self, offset: int) -> None:
-        if self._holes and sum(self._holes[-1]) == offset:
-            last = self._holes.pop()
-            self._holes.append(Hole(last.offset, last.size_bytes + HOLE))
-        else:
-            self._holes.append(Hole(offset, HOLE))
 
 
 class FramePool:

@@ -24,6 +24,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from kata_bundle.archive.holes import Hole, HoleFinder
 from kata_bundle.archive.tarheader import Kind
 from kata_bundle.archive.tarreader import DEFAULT_LIMITS, Limits, Member, TarReader
 from kata_bundle.core.digest import Digest
@@ -63,13 +64,16 @@ class KataReader:
 
     :meth:`chunks` gives the content of the entry last handed out; what is not asked for is read all the same. ``left_out``
     counts the members without the prefix. ``what`` names the archive in errors. Without ``identify`` contents are not hashed, and
-    there is no tree.
+    there is no tree. With ``find_holes`` runs of zeros are looked for in contents.
     """
 
-    def __init__(self, stream: Readable, *, what: str, limits: Limits = DEFAULT_LIMITS, identify: bool = True) -> None:
+    def __init__(
+        self, stream: Readable, *, what: str, limits: Limits = DEFAULT_LIMITS, identify: bool = True, find_holes: bool = False
+    ) -> None:
         self._tar = TarReader(stream, what=what, limits=limits)
         self._limits = limits
         self._identify = identify
+        self._find_holes = find_holes
         self._names_left = limits.max_name_bytes
         self._found: dict[RelPath, Directory | Symlink | _File] = {}
         self._content: Iterator[bytes] = iter(())
@@ -109,6 +113,17 @@ class KataReader:
                 entries[path] = found
         return Tree.of(entries)
 
+    @property
+    def outside(self) -> bytes:
+        """The sha256 of every byte read that is no file's content."""
+        return self._tar.outside.digest()
+
+    def holes(self) -> Iterator[tuple[RelPath, tuple[Hole, ...]]]:
+        """Yield the holes of every regular file that has any."""
+        for path, found in self._found.items():
+            if isinstance(found, _File) and found.finder is not None and found.finder.holes:
+                yield path, found.finder.holes
+
     def _accept(self, path: RelPath, member: Member) -> KataEntry:
         self._enter_parent(path)
         known = self._found.get(path)
@@ -125,7 +140,7 @@ class KataReader:
             case Kind.DIRECTORY:
                 self._found[path] = Directory(mode=mode)
             case Kind.FILE:
-                file = _File(mode, member.size_bytes)
+                file = _File(mode, member.size_bytes, HoleFinder() if self._find_holes else None)
                 self._found[path] = file
                 self._content = file.hashed(self._tar.chunks()) if self._identify else self._tar.chunks()
             case Kind.SYMLINK:
@@ -172,9 +187,11 @@ class KataReader:
             raise ArchiveError(msg)
 
 
-def iter_kata_entries(stream: Readable, *, what: str, limits: Limits = DEFAULT_LIMITS, identify: bool = True) -> KataReader:
+def iter_kata_entries(
+    stream: Readable, *, what: str, limits: Limits = DEFAULT_LIMITS, identify: bool = True, find_holes: bool = False
+) -> KataReader:
     """Return the entries of an uncompressed archive, to be iterated once."""
-    return KataReader(stream, what=what, limits=limits, identify=identify)
+    return KataReader(stream, what=what, limits=limits, identify=identify, find_holes=find_holes)
 
 
 def check_symlink(path: RelPath, target: str) -> None:
@@ -215,9 +232,10 @@ def rewrite_target(target: str, dest: str) -> str:
 class _File:
     """A regular file under one or more names; its identity is that of the inode an extraction makes."""
 
-    __slots__ = ("_digest", "_mode", "_size_bytes")
+    __slots__ = ("_digest", "_mode", "_size_bytes", "finder")
 
-    def __init__(self, mode: int, size_bytes: int) -> None:
+    def __init__(self, mode: int, size_bytes: int, finder: HoleFinder | None) -> None:
+        self.finder = finder
         self._mode = mode
         self._size_bytes = size_bytes
         self._digest = ""
@@ -226,6 +244,8 @@ class _File:
         state = hashlib.sha256()
         for chunk in chunks:
             state.update(chunk)
+            if self.finder is not None:
+                self.finder.feed(chunk)
             yield chunk
         self._digest = state.hexdigest()
 

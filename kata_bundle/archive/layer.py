@@ -15,9 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
+from kata_bundle.archive.agreement import check_table
 from kata_bundle.archive.directories import Directories
 from kata_bundle.archive.extract import ExtractOptions, LayerJob, extract_layers
-from kata_bundle.archive.framewriter import FramePool, FrameWriter, HoleFinder, cut_frames
+from kata_bundle.archive.frames import FrameRecord
+from kata_bundle.archive.holes import HoleFinder
 from kata_bundle.archive.kata import PREFIX, check_symlink, iter_kata_entries
 from kata_bundle.archive.readahead import read_ahead
 from kata_bundle.archive.streams import Source, open_source
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from kata_bundle.archive.framewriter import FramePool
     from kata_bundle.archive.streams import Opener
     from kata_bundle.archive.toc import TableRef
     from kata_bundle.archive.zstd import Recipe
@@ -49,7 +52,7 @@ __all__ = ["Extracted", "PackedLayer", "extract_layer", "pack_layer", "read_tree
 class PackedLayer:
     """The identities and sizes of one packed layer.
 
-    ``recipe`` is ``None`` for a foreign one, whose making is not known, ``table`` for one without a table of contents.
+    ``recipe`` is ``None`` for one whose making is not known, ``table`` for one without a table of contents.
     """
 
     tree: Digest
@@ -102,6 +105,8 @@ def pack_layer(
                 write_tar(members, unpacked, mtime=mtime, on_progress=advance)
             table, diff_id = None, unpacked.digest
         else:
+            from kata_bundle.archive.framewriter import FramePool
+
             with FramePool(recipe, threads=threads) if pool is None else nullcontext(pool) as frames:
                 made = _pack_frames(tree, open_file, packed, frames, size, mtime=mtime, on_progress=advance)
             table, diff_id = made.ref(), made.diff_id
@@ -128,6 +133,8 @@ def _pack_frames(
     mtime: int,
     on_progress: Callable[[int], None],
 ) -> Table:
+    from kata_bundle.archive.framewriter import FrameWriter, cut_frames
+
     recipe, holes = pool.recipe, dict[RelPath, HoleFinder]()
 
     def opener(path: RelPath, entry: Entry) -> Opener | None:
@@ -161,23 +168,30 @@ def scan_layer(
 ) -> tuple[Tree, PackedLayer]:
     """Read a packed layer of any maker to its end; return its tree and identities.
 
-    Everything that :func:`extract_layer` would refuse is refused with :class:`ArchiveError`, but for what depends on a disk.
+    Everything that :func:`extract_layer` would refuse is refused with :class:`ArchiveError`, but for what depends on a disk. Tree
+    and identities are those of the tar, as any reader of tar sees it; a table of contents that says anything else is refused.
     """
+    record = FrameRecord()
     with open_source(source) as stream, TaskStream(progress, f"scan {what}", stream) as task:
         packed = HashingReader(task)
-        with read_ahead(open_decompressor(packed, limit_bytes=limits.max_unpacked_bytes, what=what)) as content:
+        decoded = open_decompressor(packed, limit_bytes=limits.max_unpacked_bytes, what=what, record=record)
+        with read_ahead(decoded) as content:
             unpacked = HashingReader(content)
-            reader = iter_kata_entries(unpacked, what=what, limits=limits)
+            reader = iter_kata_entries(unpacked, what=what, limits=limits, find_holes=True)
             for _ in reader:
                 pass
     tree = reader.tree()
+    table = None
+    if record.trailer is not None:
+        table = check_table(record, reader, tree, unpacked, what=what, limits=limits)
     return tree, PackedLayer(
         tree=tree.digest,
         packed=packed.digest,
         packed_size_bytes=packed.size_bytes,
         diff_id=unpacked.digest,
         unpacked_size_bytes=unpacked.size_bytes,
-        recipe=None,
+        recipe=None if table is None else table.recipe,
+        table=None if table is None else table.ref(),
     )
 
 

@@ -9,7 +9,6 @@ Nothing is flushed: the caller decides when the whole is. Must not know: archive
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -170,6 +169,8 @@ class Placer:
             except BaseException:
                 os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=directory)
                 raise
+            import shutil  # brings compressors along that nothing else of an install needs
+
             shutil.rmtree(aside, dir_fd=directory)
             self._directories.forget()
 

@@ -12,6 +12,7 @@ and targets come out as they are stored. See ``archive.kata`` for that.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -89,11 +90,13 @@ class TarReader:
         self._name = ""
         self._content_left = 0
         self._padding = 0
+        self.outside = hashlib.sha256()
+        """Of every byte read that is no file's content: headers, padding, the end."""
 
     def __iter__(self) -> Iterator[Member]:
         extended = _Extended()
         count = 0
-        while (block := self._read(BLOCK)) != ZERO_BLOCK:
+        while (block := self._take(BLOCK)) != ZERO_BLOCK:
             count += 1
             if count > self._limits.max_members:
                 self.fail(f"more than the {self._limits.max_members} members allowed")
@@ -113,7 +116,7 @@ class TarReader:
             yield member
             for _ in self.chunks():
                 pass
-            self._read(self._padding)
+            self._take(self._padding)
             self._name = ""
         if extended.seen:
             self.fail("an extended header without a member")
@@ -131,6 +134,11 @@ class TarReader:
         msg = f"{self._what}: member {quoted(self._name)}: {reason}" if self._name else f"{self._what}: {reason}"
         raise ArchiveError(msg)
 
+    def _take(self, size: int) -> bytes:
+        data = self._read(size)
+        self.outside.update(data)
+        return data
+
     def _read(self, size: int) -> bytes:
         """Return exactly ``size`` bytes."""
         data = self._stream.read(size)
@@ -147,7 +155,7 @@ class TarReader:
         if self._names_left < 0 or header.size_bytes > _MAX_EXTENDED:
             msg = f"more than the {min(self._limits.max_name_bytes, _MAX_EXTENDED)} bytes of extended headers allowed"
             raise HeaderError(msg)
-        return self._read(-(-header.size_bytes // BLOCK) * BLOCK)[: header.size_bytes]
+        return self._take(-(-header.size_bytes // BLOCK) * BLOCK)[: header.size_bytes]
 
     def _take_global(self, records: dict[bytes, bytes]) -> None:
         _refuse_sparse(records)
@@ -193,7 +201,7 @@ class TarReader:
         )
 
     def _read_end(self) -> None:
-        if self._read(BLOCK) != ZERO_BLOCK:
+        if self._take(BLOCK) != ZERO_BLOCK:
             self.fail("one end-of-archive block, expected two")
         padding = 0
         while rest := self._stream.read(COPY_SIZE):

@@ -20,6 +20,8 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
+from kata_bundle.archive.frames import SKIPPABLE_MAGIC
+from kata_bundle.archive.holes import HOLE, Hole
 from kata_bundle.archive.kata import PREFIX, check_symlink
 from kata_bundle.archive.tarheader import BLOCK, MAX_TIME_S
 from kata_bundle.archive.tarreader import DEFAULT_LIMITS, Limits
@@ -41,7 +43,6 @@ __all__ = [
     "FOOTER_SIZE",
     "HOLE",
     "MAX_TABLE",
-    "SKIPPABLE_MAGIC",
     "TABLE_VERSION",
     "Frame",
     "Hole",
@@ -56,12 +57,8 @@ __all__ = [
 ]
 
 TABLE_VERSION: Final = 1
-HOLE: Final = 1 << 16
-"""Unit of holes in bytes: a hole is a run of whole units of zeros, counted from the start of the file."""
 MAX_TABLE: Final = canonical.MAX_DOCUMENT
 """Longest table read, in bytes."""
-SKIPPABLE_MAGIC: Final = b"\x5a\x2a\x4d\x18"
-"""How the skippable frame of a table begins (RFC 8878, section 3.1.2)."""
 FOOTER_SIZE: Final = 16
 _FOOTER_MAGIC: Final = b"KATATOC1"
 _HEADER_SIZE: Final = 8
@@ -75,13 +72,6 @@ class Frame(NamedTuple):
     packed_bytes: int
     tar_bytes: int
     sha256: bytes
-
-
-class Hole(NamedTuple):
-    """A run of zeros in a file, both numbers whole multiples of :data:`HOLE`."""
-
-    offset: int
-    size_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

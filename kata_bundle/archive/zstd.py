@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from kata_bundle.archive.frames import MAX_WINDOW, FrameWalker, measure_frame
+from kata_bundle.archive.frames import MAX_WINDOW, FrameRecord, FrameWalker, measure_frame
 from kata_bundle.core.errors import ArchiveError, IntegrityError
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ class Recipe:
         return cls(codec=codec, level=level, library=library, frame_size=size if "frame_size" in data else None)
 
 
-def current_recipe(level: int = DEFAULT_LEVEL, frame_size: int | None = None) -> Recipe:
-    """Return the recipe that this installation packs with at ``level``; without ``frame_size`` one frame and no table."""
+def current_recipe(level: int = DEFAULT_LEVEL, frame_size: int | None = DEFAULT_FRAME_SIZE) -> Recipe:
+    """Return the recipe that this installation packs with at ``level``; a ``frame_size`` of ``None`` is one frame, no table."""
     import zstandard
 
     if level not in _LEVELS:
@@ -176,18 +176,21 @@ def open_compressor(sink: Writable, recipe: Recipe, size_bytes: int, *, threads:
         raise IntegrityError(msg) from None
 
 
-def open_decompressor(stream: Readable, *, limit_bytes: int, what: str = "archive") -> BinaryIO:
+def open_decompressor(
+    stream: Readable, *, limit_bytes: int, what: str = "archive", record: FrameRecord | None = None
+) -> BinaryIO:
     """Return the unpacked content of the zstd frames in ``stream``, one after the other, skippable frames left out.
 
     Reading raises :class:`ArchiveError` naming ``what`` for a truncated or corrupt stream, for anything but frames in it, for a
     window over 128 MiB, and as soon as more than ``limit_bytes`` come out. Memory is bounded by the window. ``stream`` is read
-    to its end and not closed.
+    to its end and not closed. ``record`` is told of every frame.
     """
-    return cast("BinaryIO", io.BufferedReader(_Decoder(stream, limit_bytes, what), _READ_SIZE))
+    walker = FrameWalker(stream, what=what, limit_bytes=limit_bytes, record=record)
+    return cast("BinaryIO", io.BufferedReader(_Decoder(walker, limit_bytes, what), _READ_SIZE))
 
 
 class _Decoder(io.RawIOBase):
-    def __init__(self, stream: Readable, limit_bytes: int, what: str) -> None:
+    def __init__(self, walker: FrameWalker, limit_bytes: int, what: str) -> None:
         import zstandard
 
         super().__init__()
@@ -195,7 +198,6 @@ class _Decoder(io.RawIOBase):
         self._limit = self._left = limit_bytes
         self._corrupt = zstandard.ZstdError
         decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
-        walker = FrameWalker(stream, what=what, limit_bytes=limit_bytes)
         self._reader = decompressor.stream_reader(
             cast("BinaryIO", walker), read_size=_READ_SIZE, read_across_frames=True, closefd=False
         )

@@ -149,5 +149,6 @@ def _scan(path: Path, name: str, arch: Arch, progress: Progress) -> tuple[LayerR
         unpacked_size_bytes=packed.unpacked_size_bytes,
         origin=ORIGIN,
         hermetic=False,
+        table=packed.table,
     )
     return record, tree

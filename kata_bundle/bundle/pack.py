@@ -5,6 +5,7 @@ Knows: the store and the archive format. Must not know: how a tree was made, or 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from kata_bundle.store.records import LayerRecord
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kata_bundle.archive.framewriter import FramePool
     from kata_bundle.archive.zstd import Recipe
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.digest import Digest
@@ -44,6 +46,8 @@ class Packed:
 
     layer: LayerRecord
     reused: bool
+    repacked: LayerRecord | None = None
+    """Of a new layer, one of the same content that the store has and another recipe made."""
 
 
 def pack_contents(
@@ -60,7 +64,24 @@ def pack_contents(
     ``source_date`` (seconds since 1970) is the time of every member. The bytes do not depend on ``jobs``. Raises
     :class:`IntegrityError` when the store's content is damaged.
     """
+    from kata_bundle.archive.framewriter import FramePool
 
+    pool = None if recipe.frame_size is None else FramePool(recipe, threads=jobs)
+    with nullcontext() if pool is None else pool:
+        return _pack(contents, store, pool, recipe=recipe, source_date=source_date, jobs=jobs, progress=progress)
+
+
+def _pack(
+    contents: Sequence[Content],
+    store: Store,
+    pool: FramePool | None,
+    *,
+    recipe: Recipe,
+    source_date: int,
+    jobs: int,
+    progress: Progress,
+) -> list[Packed]:
+    # Frames of all components share the threads of the pool; reading, hashing and writing one goes on beside the others.
     def pack(content: Content) -> Packed:
         known = store.find_layer(content.component, content.tree, recipe.to_dict(), source_date=source_date)
         if known is not None:
@@ -68,7 +89,9 @@ def pack_contents(
         tree = store.get_tree(content.tree)
         with store.new_blob() as blob:
             what = f"{content.component} ({content.arch})"
-            made = pack_layer(tree, store.open, blob.sink, recipe=recipe, mtime=source_date, what=what, progress=progress)
+            made = pack_layer(
+                tree, store.open, blob.sink, recipe=recipe, mtime=source_date, what=what, pool=pool, progress=progress
+            )
             blob.publish(expected=made.packed)
         record = LayerRecord(
             component=content.component,
@@ -84,9 +107,11 @@ def pack_contents(
             rule_key=content.rule_key,
             recipe=recipe.to_dict(),
             source_date=source_date,
+            table=made.table,
         )
+        other = next((layer for layer in store.layers(content.component) if layer.tree == made.tree), None)
         store.put_layer(record)
-        return Packed(layer=record, reused=False)
+        return Packed(layer=record, reused=False, repacked=other)
 
     return map_ordered(pack, contents, jobs=jobs)
 

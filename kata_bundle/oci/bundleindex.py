@@ -1,8 +1,10 @@
 """The bundle index: what one architecture's image holds, as the extra member ``io.katacontainers.bundle`` of its config.
 
-It says which shim needs which layer, each layer's identities (tree, packed, diff id) and provenance, the defaults and the
-RuntimeClasses. The config's digest stands in the manifest, so the index is covered by the manifest's digest. Our own format:
-unknown members are errors, another ``version`` is refused. Must not know: files, archives, where layers come from.
+It says which shim needs which layer, each layer's identities (tree, packed, diff id, table of contents) and provenance, the
+defaults and the RuntimeClasses. The config's digest stands in the manifest, so the index is covered by the manifest's digest. Our
+own format: unknown members are errors, an unknown ``version`` is refused. Version 1 knew no tables of contents.
+
+Must not know: files, archives, where layers come from.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from kata_bundle.archive.toc import TableRef
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.componentmap import COMPONENT_NAME
 from kata_bundle.core.errors import ArchiveError, IntegrityError
@@ -23,9 +26,12 @@ if TYPE_CHECKING:
     from kata_bundle.core.digest import Digest
     from kata_bundle.core.fields import JsonValue
 
-__all__ = ["FORMAT_VERSION", "ORIGIN", "PREFIX", "BundleIndex", "BundleLayer"]
+__all__ = ["FORMAT_VERSION", "ORIGIN", "PREFIX", "READ_VERSIONS", "BundleIndex", "BundleLayer"]
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""The version that is written."""
+READ_VERSIONS: Final = (1, FORMAT_VERSION)
+_WITHOUT_TABLES: Final = 1
 PREFIX: Final = "opt/kata"
 """Where in a layer the payload lies, unless an index says otherwise."""
 
@@ -51,6 +57,8 @@ class BundleLayer:
     action: Digest | None = None
     recipe: Mapping[str, JsonValue] | None = None
     """How the packed bytes were made; ``None`` for an archive that was packed elsewhere."""
+    table: TableRef | None = None
+    """Where the layer's table of contents is, and its digest, which authenticates every frame; ``None`` when it has none."""
 
     def to_dict(self) -> dict[str, JsonValue]:
         """Return the JSON form; what is not known is null."""
@@ -66,6 +74,7 @@ class BundleLayer:
             "rule_key": self.rule_key,
             "action": self.action,
             "recipe": None if self.recipe is None else dict(self.recipe),
+            "table": None if self.table is None else self.table.to_dict(),
         }
 
     @classmethod
@@ -85,8 +94,12 @@ class BundleLayer:
             rule_key=fields.optional_digest("rule_key"),
             action=fields.optional_digest("action"),
             recipe=None if fields.optional("recipe") is None else fields.child("recipe").plain(),
+            table=None if fields.optional("table") is None else TableRef.from_fields(fields.child("table")),
         )
         fields.done()
+        if layer.table is not None and layer.table.packed_size_bytes != layer.packed_size_bytes:
+            msg = f"{fields.where}: its table of contents ends at {layer.table.packed_size_bytes}, not at its end"
+            raise IntegrityError(msg)
         return layer
 
 
@@ -113,9 +126,10 @@ class BundleIndex:
     version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
-        if self.version != FORMAT_VERSION:
-            msg = f"bundle index has format version {self.version}, this program reads {FORMAT_VERSION}"
-            raise IntegrityError(msg, hint="use a newer kata-bundle" if self.version > FORMAT_VERSION else None)
+        _check_version(self.version, "bundle index")
+        if self.version == _WITHOUT_TABLES and any(layer.table is not None for layer in self.layers.values()):
+            msg = f"bundle index has format version {self.version}, which knows no tables of contents, and names one"
+            raise IntegrityError(msg)
         for name in (*self.shims, *self.layers):
             if not COMPONENT_NAME.fullmatch(name):
                 msg = f"bundle index: {name[:80]!a} is no name (lower-case letters, digits, '.', '_', '-')"
@@ -160,18 +174,22 @@ class BundleIndex:
             "default_shim": self.default_shim,
             "default_shims": list(self.default_shims),
             "shims": {shim: list(components) for shim, components in self.shims.items()},
-            "layers": {component: layer.to_dict() for component, layer in self.layers.items()},
+            "layers": {component: self._layer_dict(layer) for component, layer in self.layers.items()},
             "runtime_classes": [dict(item) for item in self.runtime_classes],
         }
+
+    def _layer_dict(self, layer: BundleLayer) -> dict[str, JsonValue]:
+        document = layer.to_dict()
+        if self.version == _WITHOUT_TABLES:
+            del document["table"]
+        return document
 
     @classmethod
     def from_dict(cls, value: object, *, where: str = "bundle index") -> BundleIndex:
         """Return the index of its JSON form; raise :class:`IntegrityError` for anything else."""
         fields = value if isinstance(value, Fields) else Fields(value, where)
         version = fields.integer("version")
-        if version != FORMAT_VERSION:  # said before anything else: another version may have any other members
-            msg = f"{fields.where} has format version {version}, this program reads {FORMAT_VERSION}"
-            raise IntegrityError(msg, hint="use a newer kata-bundle" if version > FORMAT_VERSION else None)
+        _check_version(version, fields.where)  # said before anything else: another version may have any other members
         shims = fields.child("shims")
         index = cls(
             arch=_arch(fields.text("arch"), fields.where),
@@ -181,9 +199,17 @@ class BundleIndex:
             shims={shim: shims.texts(shim, COMPONENT_NAME) for shim in shims.keys()},  # noqa: SIM118 - not a mapping
             layers={name: BundleLayer.from_dict(name, layer) for name, layer in fields.child("layers").members()},
             runtime_classes=tuple(item.plain() for item in fields.children("runtime_classes")),
+            version=version,
         )
         fields.done()
         return index
+
+
+def _check_version(version: int, where: str) -> None:
+    if version not in READ_VERSIONS:
+        known = " and ".join(map(str, READ_VERSIONS))
+        msg = f"{where} has format version {version}, this program reads {known}"
+        raise IntegrityError(msg, hint="use a newer kata-bundle" if version > FORMAT_VERSION else None)
 
 
 def _arch(text: str, where: str) -> Arch:

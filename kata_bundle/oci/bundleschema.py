@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from kata_bundle.archive.toc import MAX_TABLE
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.componentmap import COMPONENT_NAME
 from kata_bundle.core.fields import MAX_INTEGER
-from kata_bundle.oci.bundleindex import FORMAT_VERSION, ORIGIN
+from kata_bundle.oci.bundleindex import ORIGIN, READ_VERSIONS
 
 if TYPE_CHECKING:
     import re
@@ -43,11 +44,12 @@ def bundle_index_schema() -> dict[str, JsonValue]:
             "rule_key": _nullable(_DIGEST),
             "action": _nullable(_DIGEST),
             "recipe": _nullable({"type": "object"}),
+            "table": _nullable(_object({"digest": _DIGEST, "offset": _at_least(8), "size_bytes": _at_least(1, MAX_TABLE)}, {})),
         },
     )
     document = _object(
         {
-            "version": {"const": FORMAT_VERSION, "type": "integer"},
+            "version": {"enum": [*READ_VERSIONS], "type": "integer"},
             "arch": {"enum": [arch.value for arch in Arch]},
             "prefix": _TEXT,
             "default_shims": {"type": "array", "items": _TEXT, "uniqueItems": True},
@@ -67,6 +69,10 @@ def _object(required: dict[str, JsonValue], optional: dict[str, JsonValue]) -> d
         "required": [*sorted(required)],
         "additionalProperties": False,
     }
+
+
+def _at_least(minimum: int, maximum: int = MAX_INTEGER) -> dict[str, JsonValue]:
+    return {"type": "integer", "minimum": minimum, "maximum": maximum}
 
 
 def _table(names: dict[str, JsonValue], values: dict[str, JsonValue]) -> dict[str, JsonValue]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kata_bundle.archive.toc import TableRef
 from kata_bundle.core import canonical
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.componentmap import COMPONENT_NAME
@@ -80,6 +81,8 @@ class LayerRecord:
     """How the packed bytes were made; ``None`` for an archive that was packed elsewhere."""
     source_date: int | None = None
     """What the members' dates were set to, in seconds since 1970: with ``tree`` and ``recipe`` it decides the packed bytes."""
+    table: TableRef | None = None
+    """Where the layer's table of contents is; ``None`` when it has none."""
 
     @property
     def key(self) -> Digest:
@@ -101,6 +104,7 @@ class LayerRecord:
             rule_key=self.rule_key,
             action=action,
             recipe=self.recipe,
+            table=self.table,
         )
 
     def to_dict(self) -> dict[str, JsonValue]:
@@ -119,6 +123,7 @@ class LayerRecord:
             "rule_key": self.rule_key,
             "recipe": None if self.recipe is None else dict(self.recipe),
             "source_date": self.source_date,
+            "table": None if self.table is None else self.table.to_dict(),
         }
 
     @classmethod
@@ -143,6 +148,7 @@ class LayerRecord:
             rule_key=fields.optional_digest("rule_key"),
             recipe=None if fields.optional("recipe") is None else fields.child("recipe").plain(),
             source_date=fields.optional_integer("source_date"),
+            table=None if fields.optional("table") is None else TableRef.from_fields(fields.child("table")),
         )
         fields.done()
         return record

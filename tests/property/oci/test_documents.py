@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from dataclasses import replace
 
 import jsonschema
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kata_bundle.archive.toc import TableRef
 from kata_bundle.core import canonical
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.digest import digest_bytes
@@ -27,7 +29,18 @@ texts = st.text(min_size=1, max_size=20)
 objects = st.dictionaries(st.text(max_size=8), json_values, max_size=4)
 
 
+tables = st.builds(TableRef, digest=digests, offset=st.integers(8, 1 << 40), size_bytes=st.integers(1, 1 << 20))
+
+
 def layers(component):
+    return plain_layers(component) | st.builds(
+        lambda layer, table: replace(layer, table=table, packed_size_bytes=table.packed_size_bytes),
+        plain_layers(component),
+        tables,
+    )
+
+
+def plain_layers(component):
     return st.builds(
         BundleLayer,
         component=st.just(component),

@@ -31,7 +31,9 @@ def decompress(data: bytes, limit: int = 1 << 30) -> bytes:
 
 def test_recipe_goes_through_json_members() -> None:
     recipe = current_recipe()
-    assert recipe == Recipe(codec="zstd", level=10, library=".".join(map(str, zstandard.ZSTD_VERSION)))
+    library = ".".join(map(str, zstandard.ZSTD_VERSION))
+    assert recipe == Recipe(codec="zstd", level=10, library=library, frame_size=2 << 20)
+    assert current_recipe(frame_size=None).to_dict() == {"codec": "zstd", "level": 10, "library": library}
     assert Recipe.from_dict(recipe.to_dict()) == recipe
 
 

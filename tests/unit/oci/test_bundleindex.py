@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from kata_bundle.archive.toc import TableRef
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.errors import IntegrityError
@@ -94,13 +95,46 @@ def test_every_member_is_required(index):
             BundleIndex.from_dict(document)
 
 
-@pytest.mark.parametrize("version", [0, 2, 99])
+@pytest.mark.parametrize("version", [0, 3, 99])
 def test_another_format_version_is_named_before_anything_else(index, version):
     with pytest.raises(IntegrityError, match=f"format version {version}") as caught:
         BundleIndex.from_dict({"version": version, "brave": "new"})
-    assert (caught.value.hint is not None) == (version > 1)
+    assert (caught.value.hint is not None) == (version > 2)
     with pytest.raises(IntegrityError, match="format version"):
         replace(index, version=version)
+
+
+TABLE = TableRef(digest=digest_bytes(b"table"), offset=100, size_bytes=50)
+
+
+def with_table(index, **changes):
+    kernel = replace(index.layers["kernel"], table=TABLE, packed_size_bytes=TABLE.packed_size_bytes, **changes)
+    return replace(index, layers={**index.layers, "kernel": kernel})
+
+
+def test_a_table_of_contents_survives_json(index):
+    found = BundleIndex.from_dict(json.loads(json.dumps(with_table(index).to_dict())))
+    assert found.layers["kernel"].table == TABLE
+    assert found.layers["qemu"].table is None
+
+
+def test_version_1_without_tables_is_read_and_stays_what_it_was(index):
+    old = replace(index, version=1)
+    document = json.loads(json.dumps(old.to_dict()))
+    assert not any("table" in layer for layer in document["layers"].values())
+    assert BundleIndex.from_dict(document) == old
+    with pytest.raises(IntegrityError, match="knows no tables"):
+        replace(with_table(index), version=1)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"offset": 7}, {"size_bytes": 0}, {"size_bytes": 1 << 30}, {"digest": "x"}, {"extra": 1}, {"offset": 101}]
+)
+def test_a_table_that_cannot_be_there_is_refused(index, changed):
+    document = with_table(index).to_dict()
+    document["layers"]["kernel"]["table"].update(changed)
+    with pytest.raises(IntegrityError, match="table"):
+        BundleIndex.from_dict(document)
 
 
 def test_parts_that_do_not_fit_cannot_be_built(index):
