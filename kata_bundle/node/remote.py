@@ -19,7 +19,7 @@ from kata_bundle.archive.layerfile import read_table
 from kata_bundle.archive.toc import FOOTER_SIZE
 from kata_bundle.archive.workers import run_pieces
 from kata_bundle.core.digest import hex_part
-from kata_bundle.core.errors import HostError, IntegrityError
+from kata_bundle.core.errors import HostError, IntegrityError, RemoteError
 from kata_bundle.core.events import NO_PROGRESS
 from kata_bundle.core.fsops import about
 from kata_bundle.core.tree import File
@@ -45,6 +45,8 @@ _RANGE_BYTES: Final = 4 << 20
 """Most that one request asks for: what is lost when it breaks, and what a thread holds in memory."""
 _GAP_BYTES: Final = 64 << 10
 """Less than that between two frames is cheaper to fetch than to ask twice."""
+_HALVINGS: Final = 2
+"""How often a range that did not come is asked for in halves."""
 _SKIPPABLE_HEADER: Final = 8
 
 
@@ -104,6 +106,7 @@ class RegistrySource:
             tree=entry.tree,
             version=entry.version,
             action=entry.action,
+            table=entry.table,
         )
 
     def fetch(self, refs: Sequence[LayerRef], wanted: Wanted) -> tuple[LayerRef, ...]:
@@ -209,8 +212,20 @@ class RegistrySource:
 
     def _frames_piece(self, tools: None, *, ref: LayerRef, layer: _PartialLayer, run: range) -> None:
         del tools
+        self._fetch_run(ref, layer, run, _HALVINGS)
+
+    def _fetch_run(self, ref: LayerRef, layer: _PartialLayer, run: range, halvings: int) -> None:
         start, end = layer.span(run)
-        data = self._bundle.repository.read_range(_descriptor(ref), start, end - start)
+        try:
+            data = self._bundle.repository.read_range(_descriptor(ref), start, end - start)
+        except RemoteError as error:
+            # The client has tried a few times. A connection that never carries so much may carry less.
+            if not (error.retryable and halvings and len(run) > 1):
+                raise
+            middle = run.start + len(run) // 2
+            self._fetch_run(ref, layer, range(run.start, middle), halvings - 1)
+            self._fetch_run(ref, layer, range(middle, run.stop), halvings - 1)
+            return
         layer.put(run, data)
         self._progress.advance(_TASK, len(data))
 

@@ -224,6 +224,7 @@ class BundleSource(_Local):
             tree=entry.tree,
             version=entry.version,
             action=entry.action,
+            table=entry.table,
         )
 
 
