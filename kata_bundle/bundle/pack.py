@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.digest import Digest
     from kata_bundle.core.events import Progress
+    from kata_bundle.core.fields import JsonValue
     from kata_bundle.store import Store
 
 __all__ = ["Content", "Packed", "pack_contents"]
@@ -111,9 +112,24 @@ def _pack(
         )
         other = next((layer for layer in store.layers(content.component) if layer.tree == made.tree), None)
         store.put_layer(record)
+        if other is not None:
+            progress.note(f"{what}: same content, repacked ({_what_differs(other, record)})")
         return Packed(layer=record, reused=False, repacked=other)
 
     return map_ordered(pack, contents, jobs=jobs)
+
+
+def _what_differs(old: LayerRecord, new: LayerRecord) -> str:
+    """Return why two layers of one tree have other bytes."""
+    before = {**(old.recipe or {"recipe": "foreign"}), "date": old.source_date}
+    after = {**(new.recipe or {}), "date": new.source_date}
+    keys = [key for key in dict.fromkeys([*after, *before]) if before.get(key) != after.get(key)]
+    words = [f"{key.replace('_', ' ')} {_word(before.get(key))} → {_word(after.get(key))}" for key in keys]
+    return ", ".join(words) or "by the same recipe for another architecture"
+
+
+def _word(value: JsonValue) -> str:
+    return "none" if value is None else str(value)
 
 
 def _with_provenance(record: LayerRecord, content: Content) -> LayerRecord:

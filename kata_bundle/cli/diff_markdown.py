@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["diff_markdown"]
 
-_HIDDEN = frozenset({"tree", "packed", "diff_id", "rule_key", "action", "recipe", "hermetic"})
+_HIDDEN = frozenset({"tree", "packed", "diff_id", "rule_key", "action", "recipe", "hermetic", "table"})
 
 
 def diff_markdown(report: DiffReport, *, files: int) -> str:
@@ -61,7 +61,7 @@ def _rows(difference: Difference) -> Iterator[tuple[str, str, str]]:
     name = code(name_text(difference))
     rows = [(change.key, change_text(change)) for change in difference.changes if change.key not in _HIDDEN]
     if difference.is_repacked:
-        rows.append(("layer", "same content, packed otherwise"))
+        rows.append(("layer", "same content, repacked"))
     elif difference.files:
         rows.append(("content", _counts(difference)))
     elif difference.fact("tree"):

@@ -34,7 +34,7 @@ TITLES = {
     Subject.RELEASE: "Release",
 }
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
-_IDENTITIES = frozenset({"tree", "packed", "diff_id", "rule_key", "action"})
+_IDENTITIES = frozenset({"tree", "packed", "diff_id", "rule_key", "action", "table"})
 """Facts that follow from others and say nothing to people."""
 
 
@@ -65,7 +65,7 @@ def _difference(difference: Difference, files: int) -> Iterator[str]:
         words = most_telling(difference)
         yield f"{head}  {words}" if words else head
         return
-    yield head + ("  same content, packed otherwise" if difference.is_repacked else "")
+    yield head + ("  same content, repacked" if difference.is_repacked else "")
     for change in difference.changes:
         if change.key not in _IDENTITIES:
             yield f"      {change.key}: {change_text(change)}"
@@ -109,11 +109,14 @@ def most_telling(difference: Difference) -> str:
 
 
 def change_text(change: Change) -> str:
-    """Return a change in words: items of a list that came and went, otherwise old → new."""
+    """Return a change in words: items of a list that came and went, members of an object that differ, otherwise old → new."""
     if isinstance(change.old, list) and isinstance(change.new, list):
         gone = [f"-{value_text(item)}" for item in change.old if item not in change.new]
         come = [f"+{value_text(item)}" for item in change.new if item not in change.old]
         return ", ".join([*come, *gone]) or "another order"
+    if isinstance(change.old, dict) and isinstance(change.new, dict):
+        keys = [key for key in dict.fromkeys([*change.new, *change.old]) if change.old.get(key) != change.new.get(key)]
+        return ", ".join(f"{key} {value_text(change.old.get(key))} → {value_text(change.new.get(key))}" for key in keys)
     return f"{value_text(change.old)} → {value_text(change.new)}"
 
 

@@ -137,7 +137,7 @@ class Difference:
     old_weight: Weight | None
     new_weight: Weight | None
     is_repacked: bool
-    """Only the bytes of the layer differ: the same content, packed otherwise."""
+    """Only the bytes of the layer differ: the same content, repacked."""
     files: tuple[FileChange, ...] | None
     """``None`` when files were not compared."""
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from kata_bundle.archive.layer import scan_layer
+from kata_bundle.archive.toc import Table
 from kata_bundle.archive.zstd import current_recipe
 from kata_bundle.bundle.pack import Content, pack_contents
 from kata_bundle.core.arch import Arch
@@ -67,6 +69,39 @@ def test_bytes_do_not_depend_on_jobs_or_umask(tmp_path, store, contents, jobs):
         assert [p.layer.packed for p in pack(contents, store, jobs=jobs)] == before
     finally:
         os.umask(old)
+
+
+def test_equal_content_by_another_recipe_is_told_as_repacked(store, contents):
+    class Notes:
+        def __init__(self):
+            self.lines = []
+
+        def start(self, task, total, unit="bytes"): ...
+        def advance(self, task, amount): ...
+        def finish(self, task): ...
+
+        def note(self, message):
+            self.lines.append(message)
+
+    notes = Notes()
+    old = pack(contents[:1], store)[0]
+    older = replace(old.layer, recipe={"codec": "zstd", "level": 3, "library": "1.4.0"}, table=None)
+    store.drop_layer(old.layer)
+    store.put_layer(older)
+    new = pack_contents(contents[:1], store, recipe=current_recipe(3), source_date=DATE, jobs=1, progress=notes)[0]
+    assert (old.repacked, new.repacked, new.reused) == (None, older, False)
+    library = current_recipe().library
+    assert notes.lines == [f"kernel (x86_64): same content, repacked (library 1.4.0 → {library}, frame size none → 2097152)"]
+
+
+def test_layers_have_a_table_that_the_record_names(store, contents):
+    for packed in pack(contents, store):
+        data = store.read(packed.layer.packed)
+        ref = packed.layer.table
+        document = data[ref.offset : ref.offset + ref.size_bytes]
+        assert digest_bytes(document) == ref.digest
+        table = Table.from_json(document, what="layer")
+        assert (table.tree.digest, table.diff_id) == (packed.layer.tree, packed.layer.diff_id)
 
 
 def test_dates_and_levels_are_part_of_the_bytes_and_never_of_the_tree(store, contents):

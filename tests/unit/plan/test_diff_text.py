@@ -82,13 +82,13 @@ def test_a_component_is_told_with_version_size_and_its_greatest_files():
     assert "more" not in everything
 
 
-def test_a_component_made_from_other_inputs_or_packed_otherwise_says_so():
+def test_a_component_made_from_other_inputs_or_repacked_says_so():
     other_key = report({KERNEL: item("a", rule_key="1")}, {KERNEL: item("a", rule_key="2")})
     assert "made from other inputs" in diff_text(other_key, files=5)
     assert "made from other inputs" in diff_markdown(other_key, files=5)
     repacked = report({KERNEL: item("a", packed="p")}, {KERNEL: item("a", packed="q")})
-    assert "same content, packed otherwise" in diff_text(repacked, files=5)
-    assert "| `kernel (x86_64)` | layer | same content, packed otherwise |" in diff_markdown(repacked, files=5)
+    assert "same content, repacked" in diff_text(repacked, files=5)
+    assert "| `kernel (x86_64)` | layer | same content, repacked |" in diff_markdown(repacked, files=5)
 
 
 def test_a_release_note_counts_files_and_folds_them_away():
