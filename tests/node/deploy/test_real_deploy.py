@@ -11,7 +11,8 @@ import pytest
 
 from tests.fixtures.fake_kube import FakeKube
 from tests.fixtures.node import snapshot
-from tests.fixtures.pod import MARK, NODE, SHARED, Pod, free_port
+from tests.fixtures.pod import MARK, NODE, SHARED, Pod
+from tests.fixtures.ports import free_port
 from tests.fixtures.throwaway_node import running_node, throwaway_tree  # noqa: F401 - fixtures
 from tests.unit.node_deploy.conftest import image  # noqa: F401 - fixture
 

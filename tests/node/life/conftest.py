@@ -12,7 +12,8 @@ from tests.fixtures.containerds import Release, packaged
 from tests.fixtures.disk import Disk, disk
 from tests.fixtures.fake_kube import FakeKube
 from tests.fixtures.images import SHIMS, write_image
-from tests.fixtures.pod import NODE, Pod, free_port
+from tests.fixtures.pod import NODE, Pod
+from tests.fixtures.ports import free_port
 from tests.fixtures.throwaway_node import Node, running_node, throwaway_tree
 
 __all__ = ["throwaway_tree"]

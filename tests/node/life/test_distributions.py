@@ -13,7 +13,8 @@ from tests.fixtures.containerds import packaged
 from tests.fixtures.disk import active, assert_as_recorded, changes, disk
 from tests.fixtures.distributions import PLACES, Place, lay_out_on
 from tests.fixtures.fake_kube import FakeKube
-from tests.fixtures.pod import MARK, SHARED, Pod, free_port
+from tests.fixtures.pod import MARK, SHARED, Pod
+from tests.fixtures.ports import free_port
 from tests.fixtures.suites import package_tree
 from tests.fixtures.throwaway_node import Node, running_node
 from tests.node.life.conftest import QUICK, Life, add_node

@@ -8,7 +8,8 @@ import random
 import pytest
 
 from tests.fixtures.disk import active, assert_as_recorded, changes, disk
-from tests.fixtures.pod import MARK, SHARED, Pod, free_port
+from tests.fixtures.pod import MARK, SHARED, Pod
+from tests.fixtures.ports import free_port
 from tests.node.life.conftest import Life
 
 pytestmark = [pytest.mark.root, pytest.mark.node]

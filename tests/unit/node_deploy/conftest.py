@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from tests.fixtures import deploy
 from tests.fixtures.fake_kube import FakeKube
 from tests.fixtures.images import SHIMS, write_image
 from tests.fixtures.node import snapshot
+from tests.fixtures.ports import free_port
 
 NODE = "node1"
 SHARED = "katacontainers.io/kata-runtime"
@@ -114,13 +114,6 @@ class World:
     def files(self) -> dict[str, object]:
         """Return the whole root but for the stand-ins' state and the lock."""
         return {p: w for p, w in snapshot(self.root).items() if p.split("/")[0] not in {"fake", "run", "refuses", "mute"}}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

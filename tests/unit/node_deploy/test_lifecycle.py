@@ -11,7 +11,8 @@ import time
 import pytest
 
 from tests.fixtures.fake_kube import Fault
-from tests.unit.node_deploy.conftest import MARK, SHARED, World, free_port
+from tests.fixtures.ports import free_port
+from tests.unit.node_deploy.conftest import MARK, SHARED, World
 
 HANDLERS = {"kata-qemu", "kata-clh-runtime-rs"}
 
@@ -140,6 +141,7 @@ def at_a_random_moment(world: World, chance: random.Random) -> None:
 
     The moment is told by how much the program has said so far, and a little more: a busy machine then sees the same moments.
     """
+    world.port = free_port()
     stays = chance.random() < 0.5
     before = world.files()
     if stays:
