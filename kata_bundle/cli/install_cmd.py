@@ -132,10 +132,9 @@ def command(
     from kata_bundle.node.install import fetch_layers, install, plan_install
     from kata_bundle.node.lock import node_lock
     from kata_bundle.node.remember import Answered, Asked
-    from kata_bundle.oci.registry import parse_place
 
     agreed = None if approved is None else _plan_digest(approved)
-    place = parse_place(bundle)
+    place = _place(bundle)
     node_arch = Arch.of_this_machine() if arch is None else Arch.parse(arch)
     source = _open(app, place, node_arch, registry, cache)
     asked = None
@@ -196,6 +195,17 @@ def _say(app: App, lines: Iterable[str]) -> None:
         app.say(line)
 
 
+def _place(text: str) -> Reference | Path:
+    """Return what BUNDLE names; what is plainly a path is told without importing a registry client."""
+    if text.startswith(("/", ".", "~")) or not ("/" in text or ":" in text):
+        from pathlib import Path
+
+        return Path(text)
+    from kata_bundle.oci.registry import parse_place
+
+    return parse_place(text)
+
+
 def _is_movable(place: Reference | Path) -> bool:
     """Return whether a name may mean something else next time without a trace on this machine."""
     from pathlib import Path
@@ -230,11 +240,11 @@ def _sources(source: Source, place: Reference | Path, spec: str | None) -> tuple
     import os
     from pathlib import Path
 
-    from kata_bundle.node.compose import EXTRA_FILES
-
     folder = os.path.realpath(place) if isinstance(place, Path) else None
     places = [] if folder is None else [folder, *source.places()]
     if spec is not None:
+        from kata_bundle.node.compose import EXTRA_FILES
+
         places.append(os.path.realpath(spec))
         places += () if folder is None else (os.path.join(folder, name) for name in EXTRA_FILES)
     return tuple(places)

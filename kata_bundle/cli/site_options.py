@@ -72,9 +72,9 @@ def live_machine(
 
 def tell_restarts(app: App, machine: Machine) -> None:
     """Say which programs still run with what they loaded before, where no system could be asked to restart them."""
-    from kata_bundle.node.live import unmade_restarts
-
     if machine.site.root == "/":
+        from kata_bundle.node.live import unmade_restarts
+
         for unit in unmade_restarts(machine.services):
             app.say(f"note: no systemd runs here; {unit} has to be restarted to load this")
 

@@ -8,16 +8,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from kata_bundle.node.cri_api.client import CriClient
-from kata_bundle.node.cri_api.values import cri_socket
-from kata_bundle.node.deploy.services import DeployServices
 from kata_bundle.node.handlers import handler
 from kata_bundle.node.machine import RecordingServices
-from kata_bundle.node.pause import sleep_through
-from kata_bundle.node.runtime import Runtime
 from kata_bundle.node.state import load_state
-from kata_bundle.node.systemd import open_systemd
-from kata_bundle.node.systemd.find import has_systemd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,9 +46,21 @@ def services_for(
             restarts |= target.restarts
             names = tuple(handler(shim, target.suffix) for shim in target.shims)
     units = {str(call.get("unit")) for call in restarts.values()}
+    if not units:
+        return RecordingServices()
+    # Most of what follows is needed on living nodes alone, and takes time to import.
+    from kata_bundle.node.runtime import Runtime
+    from kata_bundle.node.systemd.find import has_systemd
+
     runtime = next((runtime for runtime in Runtime if runtime.unit in units), None)
     if runtime is None or not has_systemd(site.root):
         return RecordingServices()
+    from kata_bundle.node.cri_api.client import CriClient
+    from kata_bundle.node.cri_api.values import cri_socket
+    from kata_bundle.node.deploy.services import DeployServices
+    from kata_bundle.node.pause import sleep_through
+    from kata_bundle.node.systemd import open_systemd
+
     place = os.path.join(site.root, cri_socket(runtime).lstrip("/"))
     earlier = {handler(shim, receipt.suffix) for receipt in state.receipts.values() for shim in receipt.shims}
     return DeployServices(

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from kata_bundle.core.componentmap import FILE_NAME, ComponentMap, Selected, component_of_tarball, tarball_name
-from kata_bundle.core.diagnostics import did_you_mean
 from kata_bundle.core.digest import CHUNK_SIZE, digest_bytes, digest_stream
 from kata_bundle.core.errors import HostError, IntegrityError, UsageError
 from kata_bundle.node.receipt import SourceKind
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from kata_bundle.core.relpath import RelPath
     from kata_bundle.core.tree import File
     from kata_bundle.oci.bundle import Bundle
+    from kata_bundle.oci.deltas import DeltaRef
 
 __all__ = ["LayerRef", "Selection", "Source", "Wanted", "open_source", "select"]
 
@@ -110,6 +110,12 @@ class Source(Protocol):
     def release(self, refs: Iterable[LayerRef]) -> None:
         """Let go of what was fetched."""
 
+    def deltas(self, arch: Arch) -> tuple[DeltaRef, ...]:
+        """Return the deltas that it offers for layers of ``arch``; asked only where layers are elsewhere."""
+
+    def fetch_delta(self, delta: DeltaRef) -> Path:
+        """Have one of :meth:`deltas` on this machine; return its file, whose content has the delta's digest."""
+
 
 def open_source(path: Path) -> Source:
     """Return the bundle or tarball directory at ``path``; raises :class:`HostError` when it is neither."""
@@ -137,6 +143,8 @@ def select(source: Source, arch: Arch, shims: Iterable[str], extra: Iterable[str
     wanted = tuple(dict.fromkeys(shims))
     for shim in wanted:
         if shim not in rows and shim not in known:
+            from kata_bundle.core.diagnostics import did_you_mean
+
             msg = f'unknown shim "{shim}"'
             raise UsageError(msg, hint=did_you_mean(shim, known) or f"shims here: {', '.join(sorted(known))}")
     selected = ComponentMap({shim: {arch.value: row} for shim, row in rows.items()}).select(wanted, arch.value)
@@ -171,6 +179,15 @@ class _Local:
 
     def release(self, refs: Iterable[LayerRef]) -> None:
         """Do nothing."""
+
+    def deltas(self, arch: Arch) -> tuple[DeltaRef, ...]:
+        """Return none: whole layers are here."""
+        del arch
+        return ()
+
+    def fetch_delta(self, delta: DeltaRef) -> Path:
+        """Raise ``LookupError``: no delta was offered."""
+        raise LookupError(delta.descriptor.digest)
 
 
 class BundleSource(_Local):
