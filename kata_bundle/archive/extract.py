@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 from kata_bundle.archive.durable import flush_directories, flush_files
 from kata_bundle.archive.kata import PREFIX, rewrite_target
-from kata_bundle.archive.known import place_known
+from kata_bundle.archive.known import Inodes, place_known
 from kata_bundle.archive.layerfile import FrameReader, LayerFile
 from kata_bundle.archive.placer import NewFile, Placer, write_with_holes
 from kata_bundle.archive.tarreader import DEFAULT_LIMITS, Limits
@@ -78,7 +78,10 @@ class ExtractOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reuse:
-    """Files that are on disk already: they are linked, cloned or copied, and frames that hold nothing else are not read."""
+    """Files that are on disk already: they are linked, cloned or copied, and frames that hold nothing else are not read.
+
+    No inode is linked twice in one call: what are two files in a tree stay two.
+    """
 
     find: Callable[[File], str | None]
     """Return the path of a file that is known to have this content, ``None`` to unpack it."""
@@ -106,7 +109,7 @@ def extract_layers(
     """
     options = options or ExtractOptions()
     serial = SerialFileOps(files or FileOps())
-    run = _Run(dest=dest, files=serial, options=options, progress=progress)
+    run = _Run(dest=dest, files=serial, options=options, progress=progress, inodes=Inodes())
     _check_whole([job for job in jobs if job.table is None and job.packed is not None], options.jobs)
     with ExitStack() as stack:
         layers: list[_Layer | _Stream] = []
@@ -175,6 +178,7 @@ class _Run:
     files: FileOps
     options: ExtractOptions
     progress: Progress
+    inodes: Inodes
 
 
 class _Stream:
@@ -236,6 +240,7 @@ class _Layer:
         self._dest = run.dest
         self._options = run.options
         self._progress = run.progress
+        self._inodes: Inodes | None = run.inodes
         self._task = f"extract {job.what}"
         self._is_started = False
         self._mtime_ns = table.mtime * 10**9
@@ -266,7 +271,7 @@ class _Layer:
                 case File() if reuse is not None and (source := reuse.find(entry)) is not None:
                     self._left_out.add(path)
                     self._known.append((path, entry, source))
-                    self._may_link = reuse.may_link
+                    self._inodes = self._inodes if reuse.may_link else None
         self._frames = self._needed()
         self.left_bytes = sum(table.frames[number].packed_bytes for number in self._frames)
         self._progress.start(self._task, self.left_bytes)
@@ -308,7 +313,7 @@ class _Layer:
 
     def _place_known(self, tools: _Tools, *, path: RelPath, entry: File, source: str) -> None:
         placer, target = tools.placer(self.job.target), self.job.target
-        how = place_known(placer, target, path, entry, source, mtime_ns=self._mtime_ns, may_link=self._may_link)
+        how = place_known(placer, target, path, entry, source, mtime_ns=self._mtime_ns, inodes=self._inodes)
         if how != "link":
             self.small.append(path)
 

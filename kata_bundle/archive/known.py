@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import stat
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from kata_bundle.core.relpath import RelPath
     from kata_bundle.core.tree import File
 
-__all__ = ["place_known"]
+__all__ = ["Inodes", "place_known"]
 
 _FICLONE: Final = 0x40049409
 """From the kernel's ``linux/fs.h``, as ioctl_ficlone(2) takes it."""
@@ -33,13 +34,30 @@ _NO_LINK: Final = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EACCE
 _LABEL: Final = "security.selinux"
 
 
+class Inodes:
+    """Inodes that became a further name, each once: two files of a tree that share one would be another tree. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._taken: set[tuple[int, int]] = set()
+        self._lock = threading.Lock()
+
+    def take(self, found: os.stat_result) -> bool:
+        """Return whether this inode is taken for the first time."""
+        key = (found.st_dev, found.st_ino)
+        with self._lock:
+            if key in self._taken:
+                return False
+            self._taken.add(key)
+            return True
+
+
 def place_known(
-    placer: Placer, target: Path, path: RelPath, entry: File, source: str, *, mtime_ns: int, may_link: bool = True
+    placer: Placer, target: Path, path: RelPath, entry: File, source: str, *, mtime_ns: int, inodes: Inodes | None
 ) -> str:
     """Make ``path`` below ``target`` the file ``entry``, whose content ``source`` has; return ``link``, ``clone`` or ``copy``.
 
-    An inode of ``source`` is never modified. Raises :class:`IntegrityError` when ``source`` is no regular file of that length, or
-    turns out different while it is copied; ``OSError`` otherwise.
+    Without ``inodes`` no further names are made. The inode of ``source`` is never modified. Raises :class:`IntegrityError` when
+    ``source`` is no regular file of that length, or turns out different while it is copied; ``OSError`` otherwise.
     """
     descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -47,7 +65,8 @@ def place_known(
         if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size_bytes:
             msg = f'"{source}" is not the file of {entry.size_bytes} bytes that it was'
             raise IntegrityError(msg)
-        if may_link and stat.S_IMODE(found.st_mode) == entry.mode and _label(descriptor) == _label(target):
+        fits = stat.S_IMODE(found.st_mode) == entry.mode and _label(descriptor) == _label(target)
+        if fits and inodes is not None and inodes.take(found):
             try:
                 placer.link_from(path, source)
             except OSError as error:
