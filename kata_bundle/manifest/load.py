@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["Loaded", "load_catalog", "load_manifests"]
 
 
+_NO_RULES = (".lock.toml", "toolchains.toml")
+"""What lies beside build rules: pins, and what rules are carried out with."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
     """What a folder of manifests gave: the catalog unless there are errors, what was found, what was accepted."""
@@ -140,7 +144,7 @@ def _load(folder: Path | None, build_rules: Path | None, weights: Mapping[tuple[
 
 def _build_rules(folder: Path, report: Report) -> Mapping[str, Document]:
     shown = _shown(folder)
-    names = sorted(name for name in os.listdir(folder) if name.endswith(".toml") and not name.endswith(".lock.toml"))
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".toml") and not name.endswith(_NO_RULES))
     found = {name.removesuffix(".toml"): read_document(folder / name, f"{shown}/{name}", report) for name in names}
     return {name: document for name, document in found.items() if document is not None}
 

@@ -130,3 +130,8 @@ def test_without_a_budget_the_limit_alone_counts(folder):
     assert folder.findings() == []
     assert weighed(folder, qemu=2000) == []
     assert [code for code, *_ in weighed(folder, qemu=2048)] == ["KB283", "KB283"]
+
+
+def test_toolchains_beside_build_rules_are_no_build_rule(folder):
+    (folder.path.parent / "buildrules" / "toolchains.toml").write_text("version = 1\n")
+    assert folder.findings() == []

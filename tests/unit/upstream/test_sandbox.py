@@ -138,3 +138,19 @@ def test_without_a_sandbox_make_is_not_started(today: UpstreamFiles, monkeypatch
     monkeypatch.setattr(sandbox, "find_program", missing)
     with pytest.raises(HostError, match="bwrap"):
         check_tree(MemoryFiles(today.content), ask_make=True)
+
+
+def test_without_namespaces_make_is_not_started(tmp_path: Path, today: UpstreamFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = tmp_path / "started"
+    refusing = tmp_path / "bwrap"
+    refusing.write_text('#!/bin/sh\necho "bwrap: No permissions to create a new namespace" >&2\nexit 1\n')
+    make = tmp_path / "make"
+    make.write_text(f"#!/bin/sh\ntouch {started}\n")
+    for program in (refusing, make):
+        program.chmod(0o755)
+    programs = {"bwrap": str(refusing), "make": str(make)}
+    monkeypatch.setattr(sandbox, "find_program", lambda name, *, package: programs.get(name, "/usr/bin/false"))
+    with pytest.raises(HostError, match="not started without one") as refused:
+        check_tree(MemoryFiles(today.content), ask_make=True)
+    assert "No permissions to create a new namespace" in str(refused.value.hint)
+    assert not started.exists()
