@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from kata_bundle.archive.deltaapply import restore_files
 from kata_bundle.archive.durable import flush_directories, flush_files
 from kata_bundle.archive.extract import ExtractOptions, LayerJob, extract_layers
 from kata_bundle.core.digest import HashingWriter
 from kata_bundle.core.errors import HostError, IntegrityError
+from kata_bundle.core.relpath import RelPath
 from kata_bundle.core.tree import DIRECTORY_MODE, Directory, File, Hardlink, Symlink, Tree
 from kata_bundle.node.seen import is_same_file, signature
 from kata_bundle.node.state import remove_tree
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from kata_bundle.core.digest import Digest
-    from kata_bundle.core.relpath import RelPath
     from kata_bundle.node.machine import Machine
     from kata_bundle.node.payload import Contents
     from kata_bundle.node.source import LayerRef
@@ -118,6 +119,30 @@ class Staging:
                 if isinstance(entry, File) and entry.digest not in contents.files and os.path.lexists(place):
                     contents.files[entry.digest] = place
         return trees
+
+    def restore(self, component: str, delta: Path, tree: Digest, contents: Contents) -> Tree:
+        """Make the files of ``tree`` that are not at hand from those that are and ``delta``; return the tree.
+
+        Where they lie is added to ``contents``. Raises :class:`IntegrityError` when the delta does not give them.
+        """
+        folder = os.path.join(self._layers, f".delta-{component}")
+        self._files.make_directory(self._layers)
+        self._files.make_directory(folder)
+        made = restore_files(
+            delta,
+            contents.path,
+            Path(folder),
+            what=f"delta of {component}",
+            expected_tree=tree,
+            jobs=self._machine.jobs,
+            files=self._files,
+            progress=self._machine.progress,
+        )
+        if self._durable:
+            flush_files([(Path(folder), RelPath(path.name)) for path in made.files.values()])
+        for digest, path in made.files.items():
+            contents.files.setdefault(digest, os.fspath(path))
+        return made.table.tree
 
     def keep_originals(self, originals: Collection[Digest], contents: Contents) -> None:
         """Keep payload files that the new tree does not have as objects: the next plan is computed from them."""

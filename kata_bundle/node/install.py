@@ -14,6 +14,7 @@ from kata_bundle.core import clock
 from kata_bundle.core.errors import BundleError, HostError, InstallRestoredError, UsageError
 from kata_bundle.node.activate import activate, describe, resume
 from kata_bundle.node.adopt import can_exchange, stage_adoption
+from kata_bundle.node.deltas import choose_deltas, fetch_deltas, restore_layers, without
 from kata_bundle.node.gc import prune
 from kata_bundle.node.generations import Previous, Staging
 from kata_bundle.node.journal import Action, Journal
@@ -57,7 +58,11 @@ def plan_install(machine: Machine, desired: Desired, *, hash_all: bool = False) 
         return nothing(desired, state)
     work = begin(machine, desired, state, hash_all=hash_all)
     source = desired.source
-    transfer = source.transfer_bytes(work.unknown, work.lacks) if source.is_elsewhere else None
+    transfer = None
+    if source.is_elsewhere:
+        chosen = choose_deltas(work)
+        rest = without(work.unknown, {item.ref.component for item in chosen})
+        transfer = source.transfer_bytes(rest, work.lacks) + sum(item.delta.descriptor.size_bytes for item in chosen)
     trees = scan_layers(source, work.unknown, work.contents, progress=machine.progress)
     return replace(prepare(work, trees).plan, transfer_bytes=transfer)
 
@@ -66,7 +71,8 @@ def fetch_layers(machine: Machine, desired: Desired, *, hash_all: bool = False) 
     """Fetch what :func:`install` will need from a source elsewhere, for which nobody has to wait who holds the lock."""
     if desired.selection.components:
         work = begin(machine, desired, load_state(machine.site), hash_all=hash_all)
-        desired.source.fetch(work.unknown, work.lacks)
+        there = fetch_deltas(work, choose_deltas(work))
+        desired.source.fetch(without(work.unknown, there), work.lacks)
 
 
 def install(
@@ -106,10 +112,11 @@ def install(
         trees: Mapping[str, Tree] = {}
         gap = work.in_place is not None and _has_gap(work, accept_gap=accept_gap)
         if work.unknown:
-            refs = desired.source.fetch(work.unknown, work.lacks)
             _ensure_state(work)
             staging.begin()
-            trees = staging.extract(refs, work.contents, desired.dest)
+            made = restore_layers(work, staging)
+            refs = desired.source.fetch(without(work.unknown, made), work.lacks)
+            trees = {**made, **staging.extract(refs, work.contents, desired.dest)}
         prepared = prepare(work, trees, gap=gap)
         if approved is not None and prepared.plan.digest != approved:
             msg = f"the plan is {prepared.plan.digest} now, approved was {approved}"

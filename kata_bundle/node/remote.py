@@ -26,7 +26,9 @@ from kata_bundle.core.tree import File
 from kata_bundle.node.receipt import SourceKind
 from kata_bundle.node.source import LayerRef
 from kata_bundle.oci import mediatypes
+from kata_bundle.oci.deltas import DELTA_ARTEFACT, read_deltas
 from kata_bundle.oci.descriptor import Descriptor
+from kata_bundle.oci.documents import Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from kata_bundle.core.digest import Digest
     from kata_bundle.core.events import Progress
     from kata_bundle.node.source import Wanted
+    from kata_bundle.oci.deltas import DeltaRef
     from kata_bundle.oci.registry import RemoteBundle
 
 __all__ = ["RegistrySource"]
@@ -48,6 +51,8 @@ _GAP_BYTES: Final = 64 << 10
 _HALVINGS: Final = 2
 """How often a range that did not come is asked for in halves."""
 _SKIPPABLE_HEADER: Final = 8
+_MAX_REFERRERS: Final = 32
+"""Artefacts with deltas that are looked at: those of the last releases, not of all there ever were."""
 
 
 class RegistrySource:
@@ -62,6 +67,7 @@ class RegistrySource:
         self._jobs = jobs
         self._progress = progress
         self._tables: dict[Digest, Table] = {}
+        self._deltas: dict[Arch, tuple[DeltaRef, ...]] = {}
 
     def digest(self) -> Digest:
         """Return the digest that the reference was resolved to."""
@@ -165,8 +171,38 @@ class RegistrySource:
             for path in (self._whole(ref.packed), self._partial(ref.packed)):
                 with contextlib.suppress(OSError):
                     path.unlink()
+        for delta in (delta for deltas in self._deltas.values() for delta in deltas):
+            with contextlib.suppress(OSError):
+                self._whole(delta.descriptor.digest).unlink()
         with contextlib.suppress(OSError):
             self._cache.rmdir()
+
+    def deltas(self, arch: Arch) -> tuple[DeltaRef, ...]:
+        """Return what the referrers of the image of ``arch`` offer; raises :class:`~kata_bundle.oci.registry.RegistryError`."""
+        if arch not in self._deltas:
+            repository = self._bundle.repository
+            subject = self._bundle.manifest_descriptor(arch).digest
+            found: dict[Digest, DeltaRef] = {}
+            for entry in repository.referrers(subject, DELTA_ARTEFACT)[:_MAX_REFERRERS]:
+                what = f"manifest {entry.digest}"
+                manifest = Manifest.parse(repository.manifest(entry.digest).data, what=what)
+                if manifest.subject is not None and manifest.subject.digest == subject:
+                    found |= {delta.descriptor.digest: delta for delta in read_deltas(manifest, what=what)}
+            self._deltas[arch] = tuple(found.values())
+        return self._deltas[arch]
+
+    def fetch_delta(self, delta: DeltaRef) -> Path:
+        """Return the delta's file in the cache, fetched and checked; raises like :meth:`fetch`."""
+        path = self._whole(delta.descriptor.digest)
+        if not path.exists():
+            self._cache.mkdir(parents=True, exist_ok=True)
+            task = f"fetch delta of {delta.component}"
+            self._progress.start(task, delta.descriptor.size_bytes)
+            try:
+                self._bundle.repository.download(delta.descriptor, path, task=task)
+            finally:
+                self._progress.finish(task)
+        return path
 
     def _lack(self, ref: LayerRef, wanted: Wanted) -> _Lack:
         """Return which bytes of ``ref`` are needed, whatever of them was fetched before."""

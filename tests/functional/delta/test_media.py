@@ -194,7 +194,7 @@ class StopError(Exception):
     pass
 
 
-@pytest.mark.parametrize("after", [0, 1, 2, 3, 5, 8])
+@pytest.mark.parametrize("after", [0, 2, 5])
 def test_an_interrupted_export_goes_on(releases: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     from kata_bundle.bundle import mediaexport
 
