@@ -7,6 +7,7 @@ the machine only the Debian mirror, its keys and proxy settings are used. Must n
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from kata_bundle.build.aptsources import debian_source
 from kata_bundle.core.digest import Digest, parse_digest
-from kata_bundle.core.errors import BuildError, IntegrityError, RemoteError
+from kata_bundle.core.errors import BuildError, IntegrityError, LockError, RemoteError
 from kata_bundle.core.process import find_program, run
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = ["Apt", "IndexEntry", "PackageSource", "machine_source"]
 
 _KEYRINGS: Final = ("/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp")
 _TIMEOUT_S: Final = 900.0
+_PLANNED: Final = re.compile(r"^Inst ([a-z0-9][a-z0-9+.-]*)(?::[a-z0-9]+)? \((\S+) ", re.MULTILINE)
 _TIDY: Final = ("Pre-Invoke", "Post-Invoke", "Post-Invoke-Success")
 
 
@@ -53,6 +55,12 @@ class PackageSource(Protocol):
 
     def download(self, suite: str, architecture: str, package: str, version: str, folder: Path) -> Path:
         """Put the package's file into the empty ``folder`` and return its path."""
+
+    def find_all(self, suite: str, architecture: str, wanted: Mapping[str, str]) -> Mapping[str, IndexEntry]:
+        """Return those of ``wanted`` (package → version) that the suite has."""
+
+    def download_all(self, suite: str, architecture: str, wanted: Mapping[str, str], folder: Path) -> tuple[Path, ...]:
+        """Put the files of ``wanted`` (package → version) into the empty ``folder`` and return their paths, sorted."""
 
 
 def machine_source() -> ArchiveSource:
@@ -102,6 +110,45 @@ class Apt:
             msg = f"downloading {package} {version} gave {len(found)} files, expected one"
             raise RemoteError(msg)
         return found[0]
+
+    def find_all(self, suite: str, architecture: str, wanted: Mapping[str, str]) -> Mapping[str, IndexEntry]:
+        """Return those of ``wanted`` (package → version) that the suite has; one run of apt for all."""
+        names = [f"{package}={version}" for package, version in sorted(wanted.items())]
+        done = self._root(suite, architecture).run("apt-cache", ["show", "--no-all-versions", *names], check=False)
+        entries = map(_entry, filter(str.strip, done.text().split("\n\n")))
+        return {entry.package: entry for entry in entries if wanted.get(entry.package) == entry.version}
+
+    def download_all(self, suite: str, architecture: str, wanted: Mapping[str, str], folder: Path) -> tuple[Path, ...]:
+        """Put the files of ``wanted`` (package → version) into the empty ``folder`` and return their paths, sorted.
+
+        One run of apt: starting it costs more than a small package.
+        """
+        names = [f"{package}={version}" for package, version in sorted(wanted.items())]
+        self._root(suite, architecture).run("apt-get", ["-qq", "download", *names], cwd=folder)
+        return tuple(sorted(folder.glob("*.deb")))
+
+    def closure(self, suite: str, architecture: str, names: Sequence[str]) -> tuple[IndexEntry, ...]:
+        """Return the newest versions of packages ``names`` and of all that they depend on, sorted by name.
+
+        What apt would install on an empty system without recommendations. Raises :class:`LockError` naming what cannot be had.
+        """
+        root = self._root(suite, architecture)
+        plan = root.run("apt-get", ["-qq", "--simulate", "--no-install-recommends", "install", *names], check=False)
+        if plan.status:
+            said = (
+                plan.stderr.decode("utf-8", "replace").strip().splitlines() or plan.text().strip().splitlines() or ["no reason"]
+            )
+            msg = f"{suite} cannot give {', '.join(names)} for {architecture}: {said[-1]}"
+            raise LockError(msg, hint="change the packages of the toolchain")
+        versions = {match[1]: match[2] for match in _PLANNED.finditer(plan.text())}
+        wanted = [f"{name}={version}" for name, version in sorted(versions.items())]
+        shown = root.run("apt-cache", ["show", "--no-all-versions", *wanted])
+        entries = {entry.package: entry for entry in map(_entry, filter(str.strip, shown.text().split("\n\n")))}
+        missing = sorted(set(versions) - set(entries))
+        if missing:
+            msg = f"the package lists of {suite} do not describe {', '.join(missing)}"
+            raise RemoteError(msg)
+        return tuple(entries[name] for name in sorted(versions))
 
     def _root(self, suite: str, architecture: str) -> _Root:
         with self._lock:

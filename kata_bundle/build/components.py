@@ -8,17 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kata_bundle.build.actionrules import ActionRecipe, SourceKind
 from kata_bundle.build.apt import Apt
+from kata_bundle.build.debtree import unpack_packages
 from kata_bundle.build.facts import facts_of
-from kata_bundle.build.fixture import FIXTURE_VERSION, Content, render_fixture
-from kata_bundle.build.keys import ingredients, key_of, pins_of, rule_key
+from kata_bundle.build.fetch import fetch
+from kata_bundle.build.fixture import Content, render_fixture
+from kata_bundle.build.kinds import action_of, component_tree
 from kata_bundle.build.repack import Repacker
+from kata_bundle.build.rulebook import Target, local_tree
 from kata_bundle.build.rules import DebRecipe, FixtureRecipe, Kind
+from kata_bundle.build.schedule import Cancelled, run_graph
 from kata_bundle.build.sources import Sources
+from kata_bundle.build.toolchain import make_builder
+from kata_bundle.build.unpack import is_archive, part_of, unpack_archive
+from kata_bundle.build.workshop import Workshop
 from kata_bundle.core.digest import CHUNK_SIZE
-from kata_bundle.core.errors import BuildError, IntegrityError
+from kata_bundle.core.errors import BuildError, BundleError, IntegrityError
 from kata_bundle.core.events import NO_PROGRESS
-from kata_bundle.core.parallel import map_ordered
 from kata_bundle.core.relpath import parse_relpath
 from kata_bundle.core.tree import Directory, Entry, File, Tree
 from kata_bundle.store import ActionResult
@@ -26,26 +33,18 @@ from kata_bundle.store import ActionResult
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from kata_bundle.build.actionrules import Source
     from kata_bundle.build.apt import PackageSource
-    from kata_bundle.build.deblock import DebLock, DebPin
+    from kata_bundle.build.deblock import DebPin
     from kata_bundle.build.facts import ComponentFacts
-    from kata_bundle.build.rules import Rule
+    from kata_bundle.build.rulebook import Rulebook
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.digest import Digest
     from kata_bundle.core.events import Progress
     from kata_bundle.core.relpath import RelPath
-    from kata_bundle.manifest.catalog import Catalog
     from kata_bundle.store import Store
 
-__all__ = ["Built", "Target", "build_component", "build_plan", "find_component", "rule_of"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
-class Target:
-    """A component on an architecture."""
-
-    arch: Arch
-    component: str
+__all__ = ["Built", "Target", "build_component", "build_plan", "find_component"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,103 +83,174 @@ class Built:
         }
 
 
-def rule_of(rules: Mapping[str, Rule], component: str) -> Rule:
-    """Return the component's rule; raise :class:`BuildError` when there is none."""
-    rule = rules.get(component)
-    if rule is None:
-        msg = f'component "{component}" has no build rule'
-        raise BuildError(msg, hint=f"write buildrules/{component}.toml, or import a prebuilt tarball: kata-bundle import DIR")
-    return rule
-
-
-def build_component(  # noqa: PLR0917
-    catalog: Catalog,
-    rules: Mapping[str, Rule],
-    lock: DebLock,
+def build_component(
+    book: Rulebook,
     store: Store,
-    component: str,
-    arch: Arch,
+    target: Target,
     *,
     packages: PackageSource | None = None,
+    workshop: Workshop | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Built:
-    """Return the component, made unless the store has the result of its rule key.
+    """Return the component, made unless the store has the result of its rule key; what it needs is made first.
 
-    ``packages`` is where pinned files are fetched from that the store lacks (default: the machine's Debian mirror). Raises
-    :class:`UsageError` for a component that does not exist there, :class:`BuildError` without a rule or when making it fails,
-    :class:`LockError` for a missing pin, :class:`PinMissingError` for one that is no longer served, :class:`IntegrityError` for
-    bytes that are not what was pinned, :class:`RemoteError` when the mirror fails.
+    ``packages`` is where pinned files are fetched from that the store lacks (default: the machine's Debian mirror), ``workshop``
+    how actions are carried out (default: in bubblewrap on this machine). Raises :class:`UsageError` for a component that does not
+    exist there, :class:`BuildError` without a rule or when making it fails, :class:`LockError` for a missing pin,
+    :class:`PinMissingError` for one that is no longer served, :class:`IntegrityError` for bytes that are not what was pinned,
+    :class:`RemoteError` when the mirror fails, :class:`HostError` when this machine cannot carry out an action.
     """
-    target = Target(arch=arch, component=component)
-    (built,) = build_plan(catalog, rules, lock, store, [target], jobs=1, packages=packages, progress=progress)
+    (built,) = build_plan(book, store, [target], jobs=1, packages=packages, workshop=workshop, progress=progress)
     return built
 
 
-def find_component(catalog: Catalog, rules: Mapping[str, Rule], lock: DebLock, store: Store, target: Target) -> Built | None:
+def find_component(book: Rulebook, store: Store, target: Target) -> Built | None:
     """Return what :func:`build_component` would find in ``store``, ``None`` when it would have to be made; nothing is changed."""
-    rule = rule_of(rules, target.component)
-    key = rule_key(catalog, rule, target.component, target.arch, lock)
+    key = book.key(target)
     result, tree = _known(store, key)
     return None if result is None or tree is None else _built(target, key, result, tree, is_cached=True)
 
 
 def build_plan(
-    catalog: Catalog,
-    rules: Mapping[str, Rule],
-    lock: DebLock,
+    book: Rulebook,
     store: Store,
     targets: Sequence[Target],
     *,
     jobs: int,
     packages: PackageSource | None = None,
+    workshop: Workshop | None = None,
+    keep_going: bool = False,
     progress: Progress = NO_PROGRESS,
 ) -> tuple[Built, ...]:
-    """Return all ``targets``, in their order, made by ``jobs`` threads; the trees do not depend on ``jobs``.
+    """Return all ``targets``, in their order, made by ``jobs`` threads after what they need; the trees do not depend on ``jobs``.
 
-    The first error stops what has not begun and is raised when what has begun is over; of several, the one that is first in the
-    order. Raises as :func:`build_component` does.
+    The first error stops what has not begun, unless ``keep_going``: then everything that does not need a failed component is
+    made. The error is raised when what has begun is over; of several, the one that is first in the order, the others named in its
+    text. Raises as :func:`build_component` does.
     """
-    # All keys first: a missing rule, recipe or pin anywhere stops before any work.
-    parts = [ingredients(catalog, rule_of(rules, t.component), t.component, t.arch, lock) for t in targets]
+    # All keys first: a missing rule, recipe or pin anywhere stops before any work. What is there needs nothing of its parents.
+    order = book.order(targets)
+    wanted = _needed(book, store, order, targets)
+    cancelled = Cancelled()
     with Apt() as apt:
-        maker = _Maker(lock, store, Sources(store, apt if packages is None else packages, progress=progress), progress)
+        source = apt if packages is None else packages
+        maker = _Maker(book, store, source, workshop or Workshop(), cancelled, progress)
+        parents = {target: book.parents(target) for target in wanted}
+        results, errors = run_graph(wanted, parents, maker.make, jobs=jobs, cancelled=cancelled, keep_going=keep_going)
+    if errors:
+        raise _first_error(errors, wanted, results)
+    return tuple(results[target] for target in targets)
 
-        def one(number: int) -> Built:
-            target = targets[number]
-            return maker.make(facts_of(catalog, target.component, target.arch), rules[target.component], parts[number])
 
-        return tuple(map_ordered(one, range(len(targets)), jobs=jobs))
+def _needed(book: Rulebook, store: Store, order: Sequence[Target], targets: Sequence[Target]) -> tuple[Target, ...]:
+    """Return what of ``order`` has to be looked at: the targets, and what is needed by something that has to be made."""
+    needed = set(targets)
+    for target in reversed(order):
+        if target in needed and book.parents(target) and _known(store, book.key(target))[0] is None:
+            needed.update(book.parents(target))
+    return tuple(target for target in order if target in needed)
+
+
+def _first_error(errors: Mapping[Target, Exception], order: Sequence[Target], results: Mapping[Target, Built]) -> Exception:
+    first, *others = (errors[target] for target in order if target in errors)
+    left_out = [target.text for target in order if target not in errors and target not in results]
+    if isinstance(first, BundleError) and (others or left_out):
+        said = [f"also failed: {error}" for error in others]
+        if left_out:
+            said.append(f"not made: {', '.join(left_out)}")
+        first.args = ("\n".join([str(first), *said]), *first.args[1:])
+    return first
 
 
 class _Maker:
-    def __init__(self, lock: DebLock, store: Store, sources: Sources, progress: Progress) -> None:
-        self._lock = lock
+    def __init__(  # noqa: PLR0917
+        self, book: Rulebook, store: Store, packages: PackageSource, workshop: Workshop, cancelled: Cancelled, progress: Progress
+    ) -> None:
+        self._book = book
         self._store = store
-        self._sources = sources
+        self._packages = packages
+        self._sources = Sources(store, packages, progress=progress)
+        self._workshop = workshop
+        self._cancelled = cancelled
         self._progress = progress
 
-    def make(self, facts: ComponentFacts, rule: Rule, parts: Mapping[str, str]) -> Built:
-        key = key_of(parts)
-        result, tree = _known(self._store, key)
-        is_cached = result is not None
-        if result is None or tree is None:
-            recipe = rule.recipe(facts.arch)
-            what = recipe.kind.value if recipe.kind.is_real else "fixture, not the real thing"
-            self._progress.note(f"{facts.arch}: making {facts.component} ({what})")
-            match recipe:
-                case DebRecipe():
-                    tree, version = self._repack(facts, recipe, pins_of(rule, facts.arch, self._lock))
-                case FixtureRecipe():
-                    tree, version = self._stand_in(facts, recipe), FIXTURE_VERSION
-            _check_outputs(facts, tree)
-            # Every kind so far is a function of pinned bytes that this program computes itself: no other program has a say.
-            result = ActionResult(
-                tree=self._store.put_tree(tree), origin=recipe.kind.value, version=version, hermetic=True, ingredients=parts
-            )
-            self._store.put_result(key, result)
-        return _built(Target(arch=facts.arch, component=facts.component), key, result, tree, is_cached=is_cached)
+    def make(self, target: Target) -> Built:
+        book, store = self._book, self._store
+        key = book.key(target)
+        result, tree = _known(store, key)
+        if result is not None and tree is not None:
+            return _built(target, key, result, tree, is_cached=True)
+        recipe, facts = book.recipe(target), facts_of(book.catalog, target.component, target.arch)
+        what = recipe.kind.value if recipe.kind.is_real else "fixture, not the real thing"
+        self._progress.note(f"{target.arch}: making {target.component} ({what})")
+        hermetic = True  # but for actions, every kind is a function of pinned bytes that this program computes itself
+        match recipe:
+            case DebRecipe():
+                tree = self._repack(facts, recipe, book.pins(target))
+            case FixtureRecipe():
+                tree = self._stand_in(facts, recipe)
+            case ActionRecipe():
+                tree, hermetic = self._act(target, recipe)
+        _check_outputs(facts, tree)
+        result = ActionResult(
+            tree=store.put_tree(tree),
+            origin=recipe.kind.value,
+            version=book.version(target),
+            hermetic=hermetic,
+            ingredients=book.ingredients(target),
+        )
+        store.put_result(key, result)
+        return _built(target, key, result, tree, is_cached=False)
 
-    def _repack(self, facts: ComponentFacts, recipe: DebRecipe, pins: tuple[DebPin, ...]) -> tuple[Tree, str]:
+    def _act(self, target: Target, recipe: ActionRecipe) -> tuple[Tree, bool]:
+        book, store = self._book, self._store
+        toolchain, pinned = book.toolchain(recipe)
+        builder = make_builder(toolchain, pinned, store, self._packages, progress=self._progress)
+        sources = {source.name: self._source(target, source) for source in recipe.sources}
+        parents = {}
+        for parent in book.parents(target):
+            result = store.get_result(book.key(parent))
+            if result is None:
+                msg = f'component "{target.component}" needs "{parent.component}", which is not in the store'
+                raise BuildError(msg, retryable=True)
+            parents[parent.component] = store.get_tree(result.tree)
+        action = action_of(
+            recipe, target.component, target.arch, book.version(target), builder, sources, parents, store.put_bytes
+        )
+        done = self._workshop.run(store, action, memory_mib=recipe.memory_mib, is_cancelled=self._cancelled.is_set)
+        return component_tree(done.outputs, target.component), done.is_hermetic
+
+    def _source(self, target: Target, source: Source) -> Tree:
+        book, store = self._book, self._store
+        what = f'source "{source.name}" of {target.component}'
+        match source.kind:
+            case SourceKind.PACKAGE:
+                pins = book.source_pins(source, target.arch)
+                self._sources.ensure(pins, target.arch)
+                tree = unpack_packages(pins, store)
+            case SourceKind.FILES:
+                path = book.files(target.component, source)
+                tree = local_tree(path)
+                for name, entry in tree.entries.items():
+                    if isinstance(entry, File):
+                        store.put_file(path / name if path.is_dir() else path, entry.digest)
+                return tree
+            case SourceKind.FETCH:
+                tree = fetch(source, store, what=what, progress=self._progress)
+        return self._meant(tree, source, what)
+
+    def _meant(self, tree: Tree, source: Source, what: str) -> Tree:
+        """Return the part of a fetched tree that the rule means, an archive opened."""
+        if source.path:
+            tree = part_of(tree, source.path, what=what)
+        if source.is_unpacked and len(tree.entries) == 1:
+            ((name, entry),) = tree.entries.items()
+            if isinstance(entry, File) and is_archive(name):
+                with self._store.open(entry.digest) as stream:
+                    return unpack_archive(stream, self._store, what=f"{what}, {name}", strip=source.strip)
+        return tree
+
+    def _repack(self, facts: ComponentFacts, recipe: DebRecipe, pins: tuple[DebPin, ...]) -> Tree:
         self._sources.ensure(pins, facts.arch)
         repacker = Repacker(recipe, facts.component, self._store)
         for pin in pins:
@@ -189,7 +259,7 @@ class _Maker:
                 # To the end, where the store checks the digest, even if the package's data ends earlier.
                 while stream.read(CHUNK_SIZE):
                     pass
-        return repacker.finish(), next(pin.version for pin in pins if pin.name == recipe.version_of)
+        return repacker.finish()
 
     def _stand_in(self, facts: ComponentFacts, recipe: FixtureRecipe) -> Tree:
         entries: dict[RelPath, Entry] = {}

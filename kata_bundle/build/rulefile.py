@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from kata_bundle.build.rules import DebRecipe, FileMapping, FixtureRecipe, Link, Package, Recipe, Rule, Transform
+from kata_bundle.build.actionfile import ActionDocument, LinkDocument, action_recipe
+from kata_bundle.build.rules import DebRecipe, FileMapping, FixtureRecipe, Kind, Link, Package, Recipe, Rule, Transform
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.errors import ArchiveError, FindingsError
 from kata_bundle.core.relpath import RelPath, parse_relpath, resolve_link
@@ -44,14 +45,6 @@ class FilesDocument(_Document):
     transform: Literal["vmlinux-from-bzimage"] | None = None
 
 
-class LinkDocument(_Document):
-    """A symbolic link that the component has beside its files."""
-
-    at: Text
-    target: Text = Field(alias="to")
-    elsewhere: bool = False
-
-
 class RecipeDocument(_Document):
     """How the component is made on some architectures."""
 
@@ -81,7 +74,7 @@ class RuleDocument(_Document):
     """How one component is made; the file's name is the component's."""
 
     version: int = Field(ge=1, le=1)  # not Literal[1], which takes true for 1
-    recipes: list[Annotated[DebDocument | FixtureDocument, Field(discriminator="kind")]] = Field(min_length=1)
+    recipes: list[Annotated[DebDocument | FixtureDocument | ActionDocument, Field(discriminator="kind")]] = Field(min_length=1)
 
 
 def rules_folder(folder: Path | None = None) -> Path:
@@ -131,11 +124,13 @@ def _read(path: Path, problems: list[str]) -> Rule | None:
     return None if found else Rule(component=path.stem, recipes={arch: recipes[arch] for arch in Arch if arch in recipes})
 
 
-def _recipe(document: DebDocument | FixtureDocument, arch: Arch, where: str, found: list[str]) -> Recipe:
+def _recipe(document: DebDocument | FixtureDocument | ActionDocument, arch: Arch, where: str, found: list[str]) -> Recipe:
     links = tuple(_link(link, arch, f"{where}.links.{i}", found) for i, link in enumerate(document.links))
     found += [f"{where}.links: {at} is a link twice" for at, n in Counter(link.at for link in links).items() if n > 1]
     if isinstance(document, FixtureDocument):
         return FixtureRecipe(links=links, notes=document.notes)
+    if isinstance(document, ActionDocument):
+        return action_recipe(document, links, where, found)
     packages = sorted(
         [*(Package(name=n) for n in document.packages), *(Package(name=n, is_meta=True) for n in document.metapackages)],
         key=lambda package: package.name,
@@ -207,7 +202,7 @@ def _expand(text: str, arch: Arch, where: str, found: list[str]) -> str:
 
 def _key(location: tuple[str | int, ...]) -> str:
     # pydantic puts the tag of a discriminated union between the index and the key; the file has no such level.
-    return ".".join(str(part) for i, part in enumerate(location) if not (i == 2 and part in {"deb", "fixture"})) or "document"
+    return ".".join(str(part) for i, part in enumerate(location) if not (i == 2 and part in set(Kind))) or "document"
 
 
 def _sentence(error: object) -> str:

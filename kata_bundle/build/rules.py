@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from kata_bundle.build.actionrules import ActionRecipe
 from kata_bundle.core.errors import BuildError
 
 if TYPE_CHECKING:
@@ -28,6 +29,16 @@ class Kind(StrEnum):
     """Repacked from pinned distribution packages."""
     FIXTURE = "fixture"
     """A stand-in of the right shape that does not run."""
+    MAKE = "make"
+    """Built with make from sources."""
+    CARGO = "cargo"
+    """Built with cargo from sources, its crates among them."""
+    GO = "go"
+    """Built with go from sources, their modules among them."""
+    SCRIPT = "script"
+    """Made by steps of the rule's own."""
+    IMAGE = "image"
+    """A file system image or archive of a tree."""
 
     @property
     def is_real(self) -> bool:
@@ -117,7 +128,7 @@ class FixtureRecipe:
         return {"kind": self.kind, "links": _links(self.links)}
 
 
-Recipe = DebRecipe | FixtureRecipe
+Recipe = DebRecipe | FixtureRecipe | ActionRecipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,7 +16,7 @@ from kata_bundle.core.events import NO_PROGRESS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kata_bundle.build.apt import PackageSource
+    from kata_bundle.build.apt import IndexEntry, PackageSource
     from kata_bundle.build.deblock import DebPin
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.digest import Digest
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["REFRESH_COMMAND", "Sources", "is_served"]
 
+_FEW = 4
 REFRESH_COMMAND = "kata-bundle lock debian --refresh-missing"
 
 
@@ -46,6 +47,9 @@ class Sources:
         not what was pinned.
         """
         wanted = [pin for pin in pins if not self._has(pin)]
+        if len(wanted) > _FEW:
+            self._fetch_all(wanted, arch)
+            return
         missing = [pin for pin in wanted if not is_served(pin, arch, self._packages)]
         if missing:
             raise missing_error(missing)
@@ -58,6 +62,31 @@ class Sources:
 
     def _has(self, pin: DebPin) -> bool:
         return self._store.size(pin.digest) == pin.size_bytes
+
+    def _fetch_all(self, pins: list[DebPin], arch: Arch) -> None:
+        """Fetch many at once, as a toolchain needs them; a name is then the package's own."""
+        for suite in sorted({pin.suite for pin in pins}):
+            group = {pin.package: pin for pin in pins if pin.suite == suite}
+            wanted = {name: pin.version for name, pin in group.items()}
+            served = self._packages.find_all(suite, arch.debian_name, wanted)
+            missing = [pin for name, pin in group.items() if not _is_pinned(pin, served.get(name))]
+            if missing:
+                raise missing_error(missing)
+            total = sum(pin.size_bytes for pin in group.values())
+            task = f"fetch {len(group)} packages ({arch.debian_name})"
+            self._progress.start(task, total)
+            try:
+                with tempfile.TemporaryDirectory(prefix="kata-bundle-deb-") as folder:
+                    for path in self._packages.download_all(suite, arch.debian_name, wanted, Path(folder)):
+                        self._store.put_file(path)
+                        self._progress.advance(task, path.stat().st_size)
+            finally:
+                self._progress.finish(task)
+            # Whatever was downloaded, only the pinned contents count.
+            wrong = [pin.short for pin in group.values() if not self._has(pin)]
+            if wrong:
+                msg = f"the mirror served other files than were pinned for {', '.join(wrong)}"
+                raise IntegrityError(msg)
 
     def _fetch(self, pin: DebPin, arch: Arch) -> None:
         task = f"fetch {pin.package} ({pin.architecture})"
@@ -84,7 +113,10 @@ def is_served(pin: DebPin, arch: Arch, packages: PackageSource) -> bool:
 
     Raises :class:`IntegrityError` when it has that version with other content: that is an attack or an accident, not an update.
     """
-    entry = packages.find(pin.suite, arch.debian_name, pin.package, pin.version)
+    return _is_pinned(pin, packages.find(pin.suite, arch.debian_name, pin.package, pin.version))
+
+
+def _is_pinned(pin: DebPin, entry: IndexEntry | None) -> bool:
     if entry is None:
         return False
     if (entry.digest, entry.size_bytes) != (pin.digest, pin.size_bytes):

@@ -22,7 +22,7 @@ from kata_bundle.core.arch import Arch
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kata_bundle.build import Built, DebLock, Rule, Target
+    from kata_bundle.build import Built, Rule, Rulebook, Target
 
 __all__ = ["command"]
 
@@ -43,6 +43,14 @@ Examples:
     type=click.Path(exists=True, file_okay=False),
     help="Read the build rules there [default: the shipped ones].",
 )
+@click.option(
+    "--sandbox",
+    type=click.Choice(["bubblewrap", "none"]),
+    default="bubblewrap",
+    show_default=True,
+    help="Walls around programs that rules run; results made with none are not hermetic and never shared.",
+)
+@click.option("--keep-going", "-k", is_flag=True, help="After a failure make everything that does not need what failed.")
 @store_option
 @manifests_option
 @jobs_option
@@ -50,7 +58,15 @@ Examples:
 @json_option
 @quiet_option
 @pass_app
-def command(app: App, components: tuple[str, ...], arches: tuple[Arch, ...], is_list: bool, rules: str | None) -> None:
+def command(
+    app: App,
+    components: tuple[str, ...],
+    arches: tuple[Arch, ...],
+    is_list: bool,
+    rules: str | None,
+    sandbox: str,
+    keep_going: bool,
+) -> None:
     """Make components, by default all that have a rule, and keep them in the store.
 
     What was made before from the same rule, pins and facts is found and not made again. Pinned packages come from this machine's
@@ -58,23 +74,31 @@ def command(app: App, components: tuple[str, ...], arches: tuple[Arch, ...], is_
     """
     from pathlib import Path
 
-    from kata_bundle.build import build_plan, find_component, load_deb_lock, load_rules
+    from kata_bundle.build import Rulebook, Workshop, build_plan, find_component
+    from kata_bundle.build.sandbox import Backend
 
-    folder = Path(rules) if rules else None
-    known, lock = load_rules(folder), load_deb_lock(folder)
+    book = Rulebook.load(app.catalog(), Path(rules) if rules else None)
+    known = book.rules
     if is_list:
         chosen = {name: rule for name, rule in known.items() if not components or name in components}
-        app.emit(_list_document(chosen, lock), lambda: _list_text(chosen))
+        app.emit(_list_document(book, chosen), lambda: _list_text(chosen))
         return
-    catalog = app.catalog()
     targets = _targets(known, components, arches)
     store = app.store()
     if app.dry_run:
-        found = [(target, find_component(catalog, known, lock, store, target)) for target in targets]
+        found = [(target, find_component(book, store, target)) for target in targets]
         document = {"components": [_dry_document(target, built) for target, built in found]}
         app.emit(document, lambda: _dry_text(known, found))
         return
-    built = build_plan(catalog, known, lock, store, targets, jobs=app.job_count, progress=app.progress)
+    built = build_plan(
+        book,
+        store,
+        targets,
+        jobs=app.job_count,
+        workshop=Workshop(backend=Backend(sandbox)),
+        keep_going=keep_going,
+        progress=app.progress,
+    )
     app.close()
     app.emit({"components": [one.to_dict() for one in built]}, lambda: _text(built))
 
@@ -158,8 +182,8 @@ def _dry_text(rules: Mapping[str, Rule], found: Sequence[tuple[Target, Built | N
     return f"{table}\n\nwould make {plural(count, 'component')}; nothing was changed"
 
 
-def _list_document(rules: Mapping[str, Rule], lock: DebLock) -> dict[str, Any]:
-    from kata_bundle.build import pins_of
+def _list_document(book: Rulebook, rules: Mapping[str, Rule]) -> dict[str, Any]:
+    from kata_bundle.build import Target
 
     return {
         "components": {
@@ -168,7 +192,7 @@ def _list_document(rules: Mapping[str, Rule], lock: DebLock) -> dict[str, Any]:
                     "kind": recipe.kind.value,
                     "real": recipe.kind.is_real,
                     "notes": recipe.notes.strip(),
-                    "pins": [pin.text for pin in pins_of(rule, arch, lock)],
+                    "pins": [pin.text for pin in book.pins(Target(arch=arch, component=name))],
                 }
                 for arch, recipe in rule.recipes.items()
             }

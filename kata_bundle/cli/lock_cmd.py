@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kata_bundle.cli.app import App, dry_run_option, json_option, pass_app, quiet_option
+from kata_bundle.cli.app import App, dry_run_option, json_option, pass_app, quiet_option, store_option
 
 if TYPE_CHECKING:
-    from kata_bundle.build import PinChange, Refreshed
+    from kata_bundle.build import DebPin, PinChange, Refreshed
+    from kata_bundle.build.toolchain import PinnedToolchain
 
 __all__ = ["command"]
 
@@ -65,6 +66,69 @@ def debian(app: App, refresh_missing: bool, check: bool, rules: str | None) -> N
         result.lock.write(folder)
     document = {"pins": len(result.lock.pins), "changes": [change.to_dict() for change in result.changes]}
     app.emit(document, lambda: _text(result, dry_run=app.dry_run))
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  kata-bundle lock toolchains
+  kata-bundle lock toolchains c --dry-run"""
+)
+@click.argument("names", nargs=-1, metavar="[TOOLCHAIN]...")
+@click.option(
+    "--rules",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    help="The folder with the rules and the lock [default: the shipped one].",
+)
+@store_option
+@dry_run_option
+@json_option
+@quiet_option
+@pass_app
+def toolchains(app: App, names: tuple[str, ...], rules: str | None) -> None:
+    """Pin every package of the toolchains to what the mirror has today, and the trees that these make.
+
+    The packages are fetched into the store, since a tree's digest is only known once it was made.
+    """
+    from dataclasses import replace
+    from pathlib import Path
+
+    from kata_bundle.build import Apt, rules_folder
+    from kata_bundle.build.toolchain import load_toolchain_lock, load_toolchains, make_builder, pin_toolchain, write_lock
+    from kata_bundle.core.diagnostics import did_you_mean
+    from kata_bundle.core.errors import UsageError
+
+    folder = rules_folder(Path(rules) if rules else None)
+    known, lock = load_toolchains(folder), dict(load_toolchain_lock(folder))
+    for name in names:
+        if name not in known:
+            message = f'there is no toolchain "{name}"'
+            raise UsageError(message, hint=did_you_mean(name, known) or f"known are {', '.join(known)}")
+    result = {key: pinned for key, pinned in lock.items() if key[0] in known and key[1] in known[key[0]].arches}
+    store = app.store()
+    with Apt() as packages:
+        for toolchain in known.values():
+            for arch in toolchain.arches if not names or toolchain.name in names else ():
+                fresh = pin_toolchain(toolchain, arch, packages)
+                if not app.dry_run:
+                    tree = make_builder(toolchain, fresh, store, packages, progress=app.progress)
+                    fresh = replace(fresh, tree=tree.digest)
+                result[toolchain.name, arch] = fresh
+    if not app.dry_run and result != lock:
+        write_lock(folder, result.values())
+    changed = [key for key in sorted({*lock, *result}) if _packages(lock.get(key)) != _packages(result.get(key))]
+    app.close()
+    app.emit(
+        {"toolchains": len(result), "changed": [{"name": name, "arch": arch.value} for name, arch in changed]},
+        lambda: "\n".join(
+            [f"{name} ({arch.value}): other packages than before" for name, arch in changed] or ["nothing changed"]
+        ),
+    )
+
+
+def _packages(pinned: PinnedToolchain | None) -> tuple[DebPin, ...]:
+    return () if pinned is None else pinned.pins
 
 
 def _text(result: Refreshed, *, dry_run: bool) -> str:

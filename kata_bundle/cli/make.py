@@ -8,9 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kata_bundle.build import Target, build_plan, load_deb_lock, load_rules
-from kata_bundle.build.components import rule_of
-from kata_bundle.build.keys import pins_of, rule_key
+from kata_bundle.build import Rulebook, Target, build_plan
 from kata_bundle.bundle.pack import Content, pack_contents
 from kata_bundle.core.errors import LockError, UsageError
 from kata_bundle.plan.closure import plan_closure
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kata_bundle.archive.zstd import Recipe
-    from kata_bundle.build.deblock import DebLock
-    from kata_bundle.build.rules import Rule
     from kata_bundle.cli.app import App
     from kata_bundle.core.arch import Arch
     from kata_bundle.manifest.catalog import Catalog
@@ -40,8 +36,7 @@ class Prepared:
 
     catalog: Catalog
     plan: Plan
-    rules: Mapping[str, Rule]
-    pins: DebLock
+    book: Rulebook
     imported: Mapping[tuple[Arch, str], LayerRecord]
     lock: Lock
 
@@ -80,7 +75,7 @@ def prepare(app: App, selection: Selection, store: Store | None, *, imported: st
     """
     catalog = app.catalog()
     plan = plan_closure(catalog, selection)
-    rules, pins = load_rules(), load_deb_lock()
+    book = Rulebook.load(catalog)
     found = {} if imported == "ignore" or store is None else _imported(plan, store)
     if imported == "only":
         missing = [f"{c.component} ({c.arch})" for c in plan.components if (c.arch, c.component) not in found]
@@ -91,13 +86,12 @@ def prepare(app: App, selection: Selection, store: Store | None, *, imported: st
         shims={arch.value: plan.shims_on(arch) for arch in plan.arches},
         components={
             arch.value: {
-                c.component: _locked(catalog, rules, pins, c.component, arch, found.get((arch, c.component)))
-                for c in plan.components_on(arch)
+                c.component: _locked(book, c.component, arch, found.get((arch, c.component))) for c in plan.components_on(arch)
             }
             for arch in plan.arches
         },
     )
-    return Prepared(catalog=catalog, plan=plan, rules=rules, pins=pins, imported=found, lock=lock)
+    return Prepared(catalog=catalog, plan=plan, book=book, imported=found, lock=lock)
 
 
 def ensure_lock(prepared: Prepared, path: Path, *, locked: bool, dry_run: bool) -> bool:
@@ -131,7 +125,7 @@ def make_layers(app: App, prepared: Prepared, store: Store, *, recipe: Recipe, s
     """Return the layer of every planned component, in plan order, making and packing what the store lacks."""
     planned = prepared.plan.components
     targets = [Target(arch=c.arch, component=c.component) for c in planned if (c.arch, c.component) not in prepared.imported]
-    built = build_plan(prepared.catalog, prepared.rules, prepared.pins, store, targets, jobs=app.job_count, progress=app.progress)
+    built = build_plan(prepared.book, store, targets, jobs=app.job_count, progress=app.progress)
     contents = [
         Content(
             component=b.component,
@@ -169,15 +163,13 @@ def _imported(plan: Plan, store: Store) -> dict[tuple[Arch, str], LayerRecord]:
     return found
 
 
-def _locked(
-    catalog: Catalog, rules: Mapping[str, Rule], pins: DebLock, component: str, arch: Arch, imported: LayerRecord | None
-) -> LockedComponent:
+def _locked(book: Rulebook, component: str, arch: Arch, imported: LayerRecord | None) -> LockedComponent:
     if imported is not None:
         # A foreign tarball is its own pin: nothing is known of how it was made.
         return LockedComponent(kind=imported.origin, rule_key=imported.packed, pins=(imported.packed,))
-    rule = rule_of(rules, component)
+    target = Target(arch=arch, component=component)
     return LockedComponent(
-        kind=rule.recipe(arch).kind.value,
-        rule_key=rule_key(catalog, rule, component, arch, pins),
-        pins=tuple(sorted(f"{pin.package} {pin.version} {pin.digest}" for pin in pins_of(rule, arch, pins))),
+        kind=book.recipe(target).kind.value,
+        rule_key=book.key(target),
+        pins=tuple(sorted(f"{pin.package} {pin.version} {pin.digest}" for pin in book.pins(target))),
     )

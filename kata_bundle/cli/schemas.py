@@ -6,7 +6,7 @@ from kata_bundle.manifest.schema import SCHEMAS, file_name, model_schema, render
 
 __all__ = ["NAMES", "render", "schema_files"]
 
-_FOLDERS = {"build-rules": "build", "bundle-index": "oci", "node-spec": "node"}
+_FOLDERS = {"build-rules": "build", "toolchains": "build", "bundle-index": "oci", "node-spec": "node"}
 """Schemas of documents that are no manifests: name to folder below ``schemas/``."""
 
 NAMES = (*SCHEMAS, *_FOLDERS)
@@ -20,6 +20,10 @@ def render(name: str) -> str:
             from kata_bundle.build.rulefile import RuleDocument
 
             return schema_text(name, model_schema(RuleDocument))
+        case "toolchains":
+            from kata_bundle.build.toolchain import ToolchainsDocument
+
+            return schema_text(name, model_schema(ToolchainsDocument))
         case "bundle-index":
             from kata_bundle.oci.bundleschema import bundle_index_schema
 

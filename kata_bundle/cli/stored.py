@@ -63,14 +63,14 @@ def stored_layers(
 
 
 def _made(catalog: Catalog, store: Store, wanted: Iterable[tuple[Arch, str]]) -> dict[tuple[Arch, str], Digest]:
-    from kata_bundle.build import Target, load_deb_lock, load_rules
+    from kata_bundle.build import Rulebook, Target
     from kata_bundle.build.components import find_component
 
-    rules, pins = load_rules(), load_deb_lock()
+    book = Rulebook.load(catalog)
     found = {}
     for arch, component in wanted:
-        if component in rules:
-            built = find_component(catalog, rules, pins, store, Target(arch=arch, component=component))
+        if component in book.rules:
+            built = find_component(book, store, Target(arch=arch, component=component))
             if built is not None:
                 found[arch, component] = built.tree
     return found

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["Completed", "base_environment", "find_program", "run", "run_logged", "stream_output"]
+__all__ = ["Completed", "base_environment", "find_program", "run", "run_attached", "run_logged", "stream_output"]
 
 _ASK_S = 0.1
 _KEPT = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
@@ -171,6 +171,15 @@ def run_logged(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def run_attached(argv: Sequence[str]) -> int:
+    """Run ``argv`` on this program's own terminal and return its exit status; a missing program raises :class:`HostError`."""
+    try:
+        return subprocess.run(list(argv), env=base_environment(), check=False).returncode
+    except FileNotFoundError:
+        msg = f'program "{argv[0]}" is not installed'
+        raise HostError(msg) from None
 
 
 def _failed(result: Completed) -> BuildError:

@@ -4,7 +4,17 @@ Knows: package pins, the lock of Python packages, the store, OCI layouts. Must n
 the command line.
 """
 
-from kata_bundle.build.image.assemble import ImageLayer, PayloadImage, build_image
+from kata_bundle.build.image.assemble import ImageLayer, Nydus, PayloadImage, build_image
 from kata_bundle.build.image.base import BASE_PACKAGES, load_base_lock, refresh_base
+from kata_bundle.build.image.extras import NYDUS_PACKAGE
 
-__all__ = ["BASE_PACKAGES", "ImageLayer", "PayloadImage", "build_image", "load_base_lock", "refresh_base"]
+__all__ = [
+    "BASE_PACKAGES",
+    "NYDUS_PACKAGE",
+    "ImageLayer",
+    "Nydus",
+    "PayloadImage",
+    "build_image",
+    "load_base_lock",
+    "refresh_base",
+]

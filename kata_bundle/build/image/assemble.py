@@ -1,7 +1,8 @@
 """Layers and documents of the payload image, one manifest per architecture, as an OCI image layout.
 
-Layer order: the base, the installer, the component map, then one layer per component by name; so a new release of a component
-replaces one layer. Components lie there packed, as installer specification §5.1 asks. Must not know: the network, packages.
+Layer order: the base, the installer, the nydus snapshotter, the component map, one layer per component by name, the record of
+versions; so a new release of a component replaces its layer and a few small ones. Components lie there packed, as installer
+specification §5.1 asks. Must not know: the network, packages.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,7 +20,8 @@ from kata_bundle.archive.layer import read_tree
 from kata_bundle.archive.tarwriter import tar_size, write_tar
 from kata_bundle.archive.zstd import open_compressor
 from kata_bundle.build.image.base import unpack_base
-from kata_bundle.build.image.python import compile_python, copy_tree, fetch_wheels, install_program, install_wheels
+from kata_bundle.build.image.extras import NYDUS_FOLDER, copy_nydus, render_versions, unpack_nydus
+from kata_bundle.build.image.python import compile_python, copy_tree, fetch_wheels, install_program, install_wheels, start_time
 from kata_bundle.core import canonical, clock
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.blobs import BLOB_MODE
@@ -35,22 +38,21 @@ from kata_bundle.oci.documents import image_index, image_manifest
 from kata_bundle.oci.layout import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import BinaryIO
 
     from kata_bundle.archive.streams import Opener
     from kata_bundle.archive.zstd import Recipe
     from kata_bundle.build.apt import PackageSource
-    from kata_bundle.build.deblock import DebLock
+    from kata_bundle.build.deblock import DebLock, DebPin
     from kata_bundle.core.digest import Digest
     from kata_bundle.core.events import Progress
     from kata_bundle.core.fields import JsonValue
     from kata_bundle.store import Store
     from kata_bundle.store.records import LayerRecord
 
-__all__ = ["ImageLayer", "PayloadImage", "build_image"]
+__all__ = ["ImageLayer", "Nydus", "PayloadImage", "build_image"]
 
-_LAYER_TAR: Final = "application/vnd.oci.image.layer.v1.tar"
 _ARTIFACTS: Final = "opt/kata-artifacts"
 
 
@@ -79,10 +81,23 @@ class ImageLayer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PayloadImage:
-    """What was written: the digest of the image index, and every layer, by architecture and order."""
+    """What was written: the digest of the image index, and every layer, by architecture and order.
+
+    ``start_s`` is what ``kata-deploy`` costs to start, in seconds of processor time on this machine; ``None`` where the image is
+    for other architectures only.
+    """
 
     digest: Digest
     layers: tuple[ImageLayer, ...]
+    start_s: float | None = None
+
+
+class Nydus(StrEnum):
+    """Where the nydus snapshotter's programs come from."""
+
+    PINNED = "pinned"
+    """The distribution package in the lock."""
+    NONE = "none"
 
 
 def build_image(
@@ -96,17 +111,21 @@ def build_image(
     component_map: Mapping[Arch, Mapping[str, JsonValue]],
     recipe: Recipe,
     source_date: int,
+    nydus: Nydus | Path = Nydus.PINNED,
+    versions: bytes | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> PayloadImage:
     """Write the image for ``arches`` to ``directory``; ``components`` has the packed layers that go in, none for pulling nodes.
 
-    ``component_map`` is ``shim-components.json`` per architecture, left out where there are no components. Equal pins, program
+    ``component_map`` is ``shim-components.json`` per architecture, left out where there are no components; ``nydus`` may be a
+    folder with the programs, ``versions`` upstream's ``versions.yaml`` (default: a record of what goes in). Equal pins, program
     and components give equal bytes. Raises :class:`UsageError` when the directory holds something else, and what fetching raises.
     """
     layout = Layout.create(directory)
     keep: set[Digest] = set()
     manifests = []
     made: list[ImageLayer] = []
+    start_s: float | None = None
     with tempfile.TemporaryDirectory(prefix="kata-bundle-image-") as name:
         work = Path(name)
         own = Arch.of_this_machine()
@@ -122,17 +141,19 @@ def build_image(
         copy_tree(bases[own], interpreter)
         for arch in arches:
             compile_python(bases[arch], interpreter, own)
-            program = work / f"program-{arch.value}"
-            wheels = work / f"wheels-{arch.value}"
-            program.mkdir()
-            wheels.mkdir()
-            install_wheels(fetch_wheels(arch, wheels), program)
-            install_program(program)
+            program = _place_program(work, arch)
             compile_python(program, interpreter, own)
             layers = [
                 _folder_layer(layout, arch, "base", bases[arch], recipe=recipe, mtime=source_date),
                 _folder_layer(layout, arch, "installer", program, recipe=recipe, mtime=source_date),
             ]
+            pin = None
+            if nydus is not Nydus.NONE:
+                extra = work / f"nydus-{arch.value}"
+                pin = _place_nydus(extra, nydus, partial(unpack_nydus, lock, arch, store, packages, progress=progress))
+                layers.append(_folder_layer(layout, arch, NYDUS_FOLDER, extra, recipe=recipe, mtime=source_date))
+            if arch is own:
+                start_s = start_time(bases[arch], program, own)
             if components.get(arch):
                 document = canonical.dumps_pretty(component_map[arch]).encode()
                 layers.append(
@@ -142,6 +163,8 @@ def build_image(
                     _component_layer(layout, arch, record, store, source_date)
                     for record in sorted(components[arch], key=lambda record: record.component)
                 ]
+            document = versions if versions is not None else render_versions(components.get(arch, ()), pin)
+            layers.append(_text_layer(layout, arch, "versions", document, path=f"{_ARTIFACTS}/versions.yaml", mtime=source_date))
             made += layers
             keep |= {layer.packed for layer in layers}
             config = layout.add_bytes(_config(arch, layers, source_date), mediatypes.IMAGE_CONFIG)
@@ -154,7 +177,27 @@ def build_image(
     top = layout.add_bytes(image_index(manifests), mediatypes.IMAGE_INDEX)
     layout.write_index([replace(top, annotations={mediatypes.ANNOTATION_REF_NAME: REF_NAME})])
     layout.prune({*keep, top.digest})
-    return PayloadImage(digest=top.digest, layers=tuple(made))
+    return PayloadImage(digest=top.digest, layers=tuple(made), start_s=start_s)
+
+
+def _place_program(work: Path, arch: Arch) -> Path:
+    """Return a new folder with the installer and its dependencies."""
+    program, wheels = work / f"program-{arch.value}", work / f"wheels-{arch.value}"
+    program.mkdir()
+    wheels.mkdir()
+    install_wheels(fetch_wheels(arch, wheels), program)
+    install_program(program)
+    return program
+
+
+def _place_nydus(root: Path, source: Nydus | Path, unpack: Callable[[Path], DebPin]) -> DebPin | None:
+    """Fill the new folder ``root`` with the nydus snapshotter's programs; return the pin they are from, if any."""
+    place = root / _ARTIFACTS / NYDUS_FOLDER
+    place.mkdir(parents=True)
+    if isinstance(source, Path):
+        copy_nydus(source, place)
+        return None
+    return unpack(place)
 
 
 def _config(arch: Arch, layers: Iterable[ImageLayer], source_date: int) -> bytes:
@@ -238,7 +281,7 @@ def _plain_layer(layout: Layout, arch: Arch, name: str, file: File, *, path: str
             packed_size_bytes=size,
             diff_id=packed.digest,
             unpacked_size_bytes=size,
-            media_type=_LAYER_TAR,
+            media_type=mediatypes.LAYER_TAR,
         )
         layout.add_blob(blob, layer.descriptor)
     return layer

@@ -15,7 +15,7 @@ from kata_bundle.build.debfile import open_data
 from kata_bundle.build.deblock import DebLock, DebPin, load_deb_lock
 from kata_bundle.build.rulefile import rules_folder
 from kata_bundle.build.sources import Sources
-from kata_bundle.core.errors import BuildError, LockError
+from kata_bundle.core.errors import BuildError, LockError, PinMissingError
 from kata_bundle.core.events import NO_PROGRESS
 from kata_bundle.core.relpath import parse_relpath
 
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from kata_bundle.core.events import Progress
     from kata_bundle.store import Store
 
-__all__ = ["BASE_PACKAGES", "PYTHON", "SUITE", "base_folder", "load_base_lock", "refresh_base", "unpack_base"]
+__all__ = [
+    "BASE_PACKAGES", "PYTHON", "SUITE", "base_folder", "ensure_pinned", "load_base_lock", "refresh_base", "unpack_base",
+]  # fmt: skip
 
 SUITE: Final = "trixie"
 PYTHON: Final = "3.13"
@@ -64,11 +66,14 @@ def load_base_lock() -> DebLock:
     return load_deb_lock(base_folder())
 
 
-def refresh_base(packages: PackageSource, arches: Iterable[Arch]) -> DebLock:
-    """Return a lock of what the mirror has today for every package of the base; raises :class:`LockError` when it lacks one."""
+def refresh_base(packages: PackageSource, arches: Iterable[Arch], more: Iterable[str] = ()) -> DebLock:
+    """Return a lock of what the mirror has today for every package of the base, and ``more``.
+
+    Raises :class:`LockError` when it lacks one.
+    """
     pins = []
     for arch in arches:
-        for name in BASE_PACKAGES:
+        for name in (*BASE_PACKAGES, *more):
             entry = packages.find(SUITE, arch.debian_name, name)
             if entry is None:
                 msg = f'{SUITE} has no package "{name}" for {arch.debian_name}'
@@ -87,6 +92,31 @@ def refresh_base(packages: PackageSource, arches: Iterable[Arch]) -> DebLock:
     return DebLock().with_pins(pins)
 
 
+def ensure_pinned(
+    lock: DebLock,
+    names: Iterable[str],
+    arch: Arch,
+    store: Store,
+    packages: PackageSource,
+    *,
+    progress: Progress = NO_PROGRESS,
+) -> list[DebPin]:
+    """Return the pins of the packages ``names``, whose files the store then has.
+
+    Raises :class:`LockError` for a package without a pin and :class:`PinMissingError` when the mirror no longer has one that the
+    store lacks, both saying how the image's packages are pinned anew.
+    """
+    hint = f"kata-bundle generate image --arch {arch.value} --shim default --refresh-base"
+    try:
+        pins = [lock.require(SUITE, name, arch) for name in names]
+        Sources(store, packages, progress=progress).ensure(pins, arch)
+    except PinMissingError as error:
+        raise PinMissingError(str(error), hint=hint) from None
+    except LockError as error:
+        raise LockError(str(error), hint=hint) from None
+    return pins
+
+
 def unpack_base(
     lock: DebLock, arch: Arch, store: Store, packages: PackageSource, target: Path, *, progress: Progress = NO_PROGRESS
 ) -> None:
@@ -95,8 +125,7 @@ def unpack_base(
     Raises :class:`LockError` for a package without a pin, :class:`PinMissingError` when the mirror no longer has one that the
     store lacks, :class:`BuildError` when two packages disagree.
     """
-    pins = [lock.require(SUITE, name, arch) for name in BASE_PACKAGES]
-    Sources(store, packages, progress=progress).ensure(pins, arch)
+    pins = ensure_pinned(lock, BASE_PACKAGES, arch, store, packages, progress=progress)
     for folder in _FOLDERS:
         (target / folder).mkdir()
     # Links of the merged layout come first, so that everything else finds its place.

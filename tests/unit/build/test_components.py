@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from kata_bundle.build.components import Target, build_component, build_plan, find_component, rule_of
+from kata_bundle.build.components import build_component, build_plan, find_component
 from kata_bundle.build.deblock import DebLock
+from kata_bundle.build.rulebook import Rulebook, Target
 from kata_bundle.build.rules import DebRecipe, FileMapping, FixtureRecipe, Package, Rule
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.errors import BuildError, IntegrityError, LockError, PinMissingError
@@ -64,7 +65,7 @@ def packages():
 
 
 def make(catalog, store, packages, component="virtiofsd", arch=X86, *, rules=RULES, lock=LOCK):
-    return build_component(catalog, rules, lock, store, component, arch, packages=packages)
+    return build_component(Rulebook(catalog, rules, lock), store, Target(arch=arch, component=component), packages=packages)
 
 
 def test_a_component_is_made_from_its_package(catalog, store, packages):
@@ -85,10 +86,10 @@ def test_a_stand_in_says_so(catalog, store, packages):
 
 
 def test_the_second_time_nothing_is_done_and_nobody_asked(catalog, store, packages):
-    first = build_plan(catalog, RULES, LOCK, store, TARGETS, jobs=1, packages=packages)
+    first = build_plan(Rulebook(catalog, RULES, LOCK), store, TARGETS, jobs=1, packages=packages)
     asked = list(packages.asked)
     blobs = list(store.digests())
-    second = build_plan(catalog, RULES, LOCK, store, TARGETS, jobs=2, packages=packages)
+    second = build_plan(Rulebook(catalog, RULES, LOCK), store, TARGETS, jobs=2, packages=packages)
     assert [b.is_cached for b in first] == [False] * 6
     assert second == tuple(replace(b, is_cached=True) for b in first)
     assert packages.asked == asked
@@ -97,14 +98,16 @@ def test_the_second_time_nothing_is_done_and_nobody_asked(catalog, store, packag
 
 def test_find_tells_what_is_there_without_making_it(catalog, store, packages):
     target = Target(arch=X86, component="virtiofsd")
-    assert find_component(catalog, RULES, LOCK, store, target) is None
+    assert find_component(Rulebook(catalog, RULES, LOCK), store, target) is None
     built = make(catalog, store, packages)
-    assert find_component(catalog, RULES, LOCK, store, target) == replace(built, is_cached=True)
+    assert find_component(Rulebook(catalog, RULES, LOCK), store, target) == replace(built, is_cached=True)
 
 
 def test_trees_do_not_depend_on_threads_and_results_come_in_order(catalog, tmp_path, packages):
     results = [
-        build_plan(catalog, RULES, LOCK, Store(tmp_path / str(jobs), durable=False), TARGETS, jobs=jobs, packages=packages)
+        build_plan(
+            Rulebook(catalog, RULES, LOCK), Store(tmp_path / str(jobs), durable=False), TARGETS, jobs=jobs, packages=packages
+        )
         for jobs in (1, 2, 6)
     ]
     assert results[0] == results[1] == results[2]
@@ -113,7 +116,7 @@ def test_trees_do_not_depend_on_threads_and_results_come_in_order(catalog, tmp_p
 
 def test_a_package_that_two_components_need_is_fetched_once(catalog, store, packages):
     targets = [Target(arch=arch, component="virtiofsd") for arch in (X86, ARM)]
-    build_plan(catalog, RULES, LOCK, store, targets, jobs=2, packages=packages)
+    build_plan(Rulebook(catalog, RULES, LOCK), store, targets, jobs=2, packages=packages)
     assert packages.downloads == ["virtiofsd"]
 
 
@@ -181,15 +184,15 @@ def test_a_component_that_lacks_a_declared_output_is_refused(catalog, store, pac
     wrong = recipe("virtiofsd", ("usr/libexec/virtiofsd", "bin/virtiofsd"))
     with pytest.raises(BuildError, match="lacks declared outputs: libexec/virtiofsd"):
         make(catalog, store, packages, rules={"virtiofsd": Rule(component="virtiofsd", recipes={X86: wrong})})
-    assert find_component(catalog, RULES, LOCK, store, Target(arch=X86, component="virtiofsd")) is None
+    assert find_component(Rulebook(catalog, RULES, LOCK), store, Target(arch=X86, component="virtiofsd")) is None
 
 
 def test_missing_rules_and_pins_stop_before_any_work(catalog, store, packages):
     with pytest.raises(BuildError, match='component "kernel" has no build rule'):
-        rule_of(RULES, "kernel")
+        Rulebook(catalog, RULES, LOCK).rule("kernel")
     for targets, lock in (([*TARGETS, Target(arch=X86, component="kernel")], LOCK), (TARGETS, DebLock(LOCK.pins[:1]))):
         with pytest.raises((BuildError, LockError)):
-            build_plan(catalog, RULES, lock, store, targets, jobs=2, packages=packages)
+            build_plan(Rulebook(catalog, RULES, lock), store, targets, jobs=2, packages=packages)
     assert packages.asked == []
     assert list(store.digests()) == []
 
@@ -216,9 +219,11 @@ def test_the_first_error_stops_what_has_not_begun(catalog, store):
     order = [Target(arch=X86, component="virtiofsd"), Target(arch=X86, component="ovmf")]
     order += [Target(arch=ARM, component=name) for name in RULES]
     with pytest.raises(BuildError, match="no space left"):
-        build_plan(catalog, RULES, LOCK, store, order, jobs=2, packages=Failing([VIRTIOFSD, OVMF, EFI]), progress=Progress())
+        build_plan(
+            Rulebook(catalog, RULES, LOCK), store, order, jobs=2, packages=Failing([VIRTIOFSD, OVMF, EFI]), progress=Progress()
+        )
     assert len(notes) <= 3
 
 
 def test_nothing_to_make_is_fine(catalog, store, packages):
-    assert build_plan(catalog, RULES, LOCK, store, [], jobs=2, packages=packages) == ()
+    assert build_plan(Rulebook(catalog, RULES, LOCK), store, [], jobs=2, packages=packages) == ()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from kata_bundle.build.deblock import DebLock
-from kata_bundle.build.keys import ingredients, key_of, rule_key
+from kata_bundle.build.rulebook import Rulebook, Target, key_of
 from kata_bundle.build.rules import DebRecipe, FileMapping, FixtureRecipe, Link, Package, Rule, Transform
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.errors import LockError, UsageError
@@ -29,8 +29,12 @@ GOLDEN = {
 }
 
 
+def book(catalog, recipe, lock=LOCK, arch=Arch.X86_64, component="virtiofsd"):
+    return Rulebook(catalog, {component: Rule(component=component, recipes={arch: recipe})}, lock)
+
+
 def key(catalog, recipe, lock=LOCK, arch=Arch.X86_64, component="virtiofsd"):
-    return rule_key(catalog, Rule(component=component, recipes={arch: recipe}), component, arch, lock)
+    return book(catalog, recipe, lock, arch, component).key(Target(arch=arch, component=component))
 
 
 def test_keys_of_known_ingredients_are_fixed(catalog):
@@ -38,8 +42,7 @@ def test_keys_of_known_ingredients_are_fixed(catalog):
 
 
 def test_ingredients_are_readable_and_make_the_key(catalog):
-    rule = Rule(component="virtiofsd", recipes={Arch.X86_64: RECIPE})
-    parts = ingredients(catalog, rule, "virtiofsd", Arch.X86_64, LOCK)
+    parts = book(catalog, RECIPE).ingredients(Target(arch=Arch.X86_64, component="virtiofsd"))
     assert key_of(parts) == key(catalog, RECIPE)
     assert parts["program"] == '"repack-1"'
     assert "libexec/virtiofsd" in parts["facts"]

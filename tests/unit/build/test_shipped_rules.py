@@ -6,16 +6,17 @@ import re
 
 import pytest
 
-from kata_bundle.build import load_deb_lock, load_rules, pins_of
+from kata_bundle.build import Rulebook, Target
 from kata_bundle.build.facts import facts_of
 from kata_bundle.build.rules import Kind
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.resources import shipped
 from kata_bundle.manifest import load_catalog
 
-RULES = load_rules()
 CATALOG = load_catalog()[0]
 assert CATALOG is not None
+BOOK = Rulebook.load(CATALOG)
+RULES = BOOK.rules
 CELLS = CATALOG.component_map.cells()
 REAL = {"kernel", "qemu", "virtiofsd", "ovmf"}
 
@@ -42,9 +43,8 @@ def test_every_rule_says_why_it_is_as_it_is():
 
 
 def test_all_packages_are_pinned_and_all_pins_used():
-    lock = load_deb_lock()
-    used = {pin for name, rule in RULES.items() for arch in rule.recipes for pin in pins_of(rule, arch, lock)}
-    assert used == set(lock.pins)
+    used = {pin for name, rule in RULES.items() for arch in rule.recipes for pin in BOOK.pins(Target(arch=arch, component=name))}
+    assert used == set(BOOK.lock.pins)
 
 
 def test_neither_rules_nor_lock_name_a_host():

@@ -1,0 +1,188 @@
+"""Reads recipes whose work is an action: the part of ``buildrules/*.toml`` beside ``deb`` and ``fixture``.
+
+Must not know: how a recipe is carried out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from kata_bundle.build.actionrules import ActionRecipe, ImageFormat, ImagePlan, Source, SourceKind, WorkFolder
+from kata_bundle.build.kinds import PLACES
+from kata_bundle.build.rules import Kind
+from kata_bundle.core.arch import Arch
+from kata_bundle.core.digest import parse_digest
+from kata_bundle.core.errors import ArchiveError
+from kata_bundle.core.relpath import parse_relpath
+
+if TYPE_CHECKING:
+    from kata_bundle.build.rules import Link
+
+__all__ = ["ActionDocument", "action_recipe"]
+
+_PLACE: Final = re.compile(r"\{([a-z]+)\}")
+PackageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+$", max_length=200)]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.+-]*$", max_length=100)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=4095)]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=4095)]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class SourceDocument(_Document):
+    """An input that is no component: files of the network, of distribution packages, or beside the rule."""
+
+    name: Name
+    fetch: list[Url] | None = None
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    size: Annotated[int, Field(ge=0)] | None = None
+    suite: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")] | None = None
+    packages: list[PackageName] | None = None
+    files: Text | None = None
+    path: Text | None = None
+    unpack: bool = True
+    strip: Annotated[int, Field(ge=0, le=8)] = 1
+
+
+class ImageDocument(_Document):
+    """The image that the steps end with."""
+
+    format: Literal["ext4", "erofs", "squashfs", "cpio"]
+    content: Annotated[str, StringConstraints(pattern=r"^(src|deps|tmp)/[a-z0-9][a-z0-9_.+/-]*$", max_length=200)]
+    target: Text = Field(alias="to")
+    size_mib: Annotated[int, Field(ge=1, le=65536)] | None = None
+    label: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]*$", max_length=16)] = ""
+    verity: bool = False
+
+
+class ActionDocument(_Document):
+    """Made by running programs of a toolchain."""
+
+    kind: Literal["make", "cargo", "go", "script", "image"]
+    arches: list[Literal["x86_64", "aarch64", "s390x", "ppc64le"]] = Field(min_length=1)
+    notes: Text
+    links: list[LinkDocument] = []
+    toolchain: Name
+    machine: Literal["x86_64", "aarch64", "s390x", "ppc64le"] = "x86_64"
+    version: Text | None = None
+    version_of: PackageName | None = None
+    sources: list[SourceDocument] = []
+    needs: list[Name] = []
+    steps: list[Annotated[list[Text], Field(min_length=1)]] = []
+    env: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = {}
+    work: Literal["copy", "empty"] | None = None
+    image: ImageDocument | None = None
+    timeout_s: Annotated[int, Field(ge=1, le=86400)] = 3600
+    memory_mib: Annotated[int, Field(ge=1)] | None = None
+
+
+class LinkDocument(_Document):
+    """A symbolic link that the component has beside its files."""
+
+    at: Text
+    target: Text = Field(alias="to")
+    elsewhere: bool = False
+
+
+ActionDocument.model_rebuild()
+
+
+def action_recipe(document: ActionDocument, links: tuple[Link, ...], where: str, found: list[str]) -> ActionRecipe:
+    """Return the recipe of a document, what is wrong with it added to ``found``."""
+    sources = tuple(_source(one, f"{where}.sources.{i}", found) for i, one in enumerate(document.sources))
+    names = [source.name for source in sources]
+    found += [f'{where}.sources: "{name}" is there twice' for name, n in Counter(names).items() if n > 1]
+    found += [f'{where}.needs: "{name}" is there twice' for name, n in Counter(document.needs).items() if n > 1]
+    packages = {package for source in sources for package in source.packages}
+    if (document.version is None) == (document.version_of is None):
+        found.append(f"{where}: state one of version and version_of")
+    elif document.version_of is not None and document.version_of not in packages:
+        found.append(f'{where}.version_of: "{document.version_of}" is not a package of the sources')
+    kind = Kind(document.kind)
+    image = None if document.image is None else _image(document.image, f"{where}.image", found)
+    if (kind is Kind.IMAGE) != (image is not None):
+        found.append(f"{where}: kind image and the table image belong together")
+    if kind is Kind.SCRIPT and not document.steps:
+        found.append(f"{where}.steps: a rule of kind script has steps")
+    for number, step in enumerate(document.steps):
+        for word in step:
+            found += [
+                f'{where}.steps.{number}: unknown place "{{{place}}}", known are {", ".join(PLACES)}'
+                for place in _PLACE.findall(word)
+                if place not in PLACES
+            ]
+    work = document.work or ("copy" if kind in {Kind.MAKE, Kind.CARGO, Kind.GO} else "empty")
+    if work == "copy" and not sources:
+        found.append(f"{where}.work: there is no source to copy")
+    return ActionRecipe(
+        kind=kind,
+        toolchain=document.toolchain,
+        machine=Arch(document.machine),
+        version=document.version or f"package:{document.version_of}",
+        sources=sources,
+        needs=tuple(sorted(document.needs)),
+        steps=tuple(tuple(step) for step in document.steps),
+        env=tuple(sorted(document.env.items())),
+        work=WorkFolder(work),
+        image=image,
+        links=links,
+        notes=document.notes,
+        timeout_s=document.timeout_s,
+        memory_mib=document.memory_mib,
+    )
+
+
+def _source(document: SourceDocument, where: str, found: list[str]) -> Source:
+    given = [name for name in ("fetch", "packages", "files") if getattr(document, name) is not None]
+    if len(given) != 1:
+        found.append(f"{where}: state one of fetch, packages and files, found {', '.join(given) or 'none'}")
+    kind = {"fetch": SourceKind.FETCH, "packages": SourceKind.PACKAGE}.get(given[0] if given else "", SourceKind.FILES)
+    wanted = {SourceKind.FETCH: ("sha256", "size"), SourceKind.PACKAGE: ("suite",), SourceKind.FILES: ()}[kind]
+    found += [
+        f"{where}.{name}: {'is missing' if name in wanted else f'does not belong to {kind}'}"
+        for name in ("sha256", "size", "suite")
+        if (getattr(document, name) is not None) != (name in wanted)
+    ]
+    for text in (document.files, document.path):
+        if text is not None:
+            try:
+                parse_relpath(text)
+            except ArchiveError as error:
+                found.append(f"{where}: {error}")
+    return Source(
+        name=document.name,
+        kind=kind,
+        urls=tuple(document.fetch or ()),
+        digest=None if document.sha256 is None else parse_digest(f"sha256:{document.sha256}"),
+        size_bytes=document.size,
+        suite=document.suite or "",
+        packages=tuple(sorted(document.packages or ())),
+        path=document.files or document.path or "",
+        is_unpacked=document.unpack,
+        strip=document.strip,
+    )
+
+
+def _image(document: ImageDocument, where: str, found: list[str]) -> ImagePlan:
+    try:
+        parse_relpath(document.target)
+    except ArchiveError as error:
+        found.append(f"{where}.to: {error}")
+    if (document.format == "ext4") != (document.size_mib is not None):
+        found.append(f"{where}.size_mib: belongs to ext4, and to that alone")
+    if document.label and document.format in {"squashfs", "cpio"}:
+        found.append(f"{where}.label: {document.format} has none")
+    return ImagePlan(
+        format=ImageFormat(document.format),
+        content=document.content,
+        target=document.target,
+        size_mib=document.size_mib,
+        label=document.label,
+        has_verity=document.verity,
+    )

@@ -1,0 +1,260 @@
+"""Everything that decides what a component will be, before anything is made: rules, pins, toolchains, the catalog's facts.
+
+A rule key covers the recipe, the pinned sources, the toolchain, the rule keys of the components it needs, the facts of the
+catalog that the recipe sees, and the version of the code that carries it out. It never covers notes, hosts, dates or where things
+lie. Keys are computed without network and before anything is fetched. Must not know: stores, how recipes are carried out.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from kata_bundle.build.actionrules import ActionRecipe, SourceKind
+from kata_bundle.build.deblock import load_deb_lock
+from kata_bundle.build.facts import facts_of
+from kata_bundle.build.fixture import FIXTURE_VERSION
+from kata_bundle.build.kinds import ACTION_VERSION
+from kata_bundle.build.rulefile import load_rules, rules_folder
+from kata_bundle.build.rules import DebRecipe, FixtureRecipe, Kind
+from kata_bundle.build.toolchain import load_toolchain_lock, load_toolchains, require_toolchain, toolchain_key
+from kata_bundle.core import canonical
+from kata_bundle.core.digest import digest_bytes, digest_stream
+from kata_bundle.core.errors import BuildError
+from kata_bundle.core.relpath import RelPath
+from kata_bundle.core.tree import File, Symlink, Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from kata_bundle.build.actionrules import Source
+    from kata_bundle.build.deblock import DebLock, DebPin
+    from kata_bundle.build.rules import Recipe, Rule
+    from kata_bundle.build.toolchain import PinnedToolchain, Toolchain
+    from kata_bundle.core.arch import Arch
+    from kata_bundle.core.digest import Digest
+    from kata_bundle.core.tree import Entry
+    from kata_bundle.manifest.catalog import Catalog
+
+__all__ = ["Rulebook", "Target", "key_of", "local_tree"]
+
+_FORMAT: Final = "kata-bundle rule key 1"
+_REPACK_VERSION: Final = "repack-1"
+"""Version of the code behind kind ``deb``: raised by whoever changes what it makes of equal inputs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Target:
+    """A component on an architecture."""
+
+    arch: Arch
+    component: str
+
+    @property
+    def text(self) -> str:
+        """The target for people."""
+        return f"{self.component} ({self.arch.value})"
+
+
+class Rulebook:
+    """Rules with all that they refer to. Values that were computed are kept: use one for one command."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        rules: Mapping[str, Rule],
+        lock: DebLock,
+        *,
+        toolchains: Mapping[str, Toolchain] | None = None,
+        pinned: Mapping[tuple[str, Arch], PinnedToolchain] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.catalog = catalog
+        self.rules = rules
+        self.lock = lock
+        self.folder = folder
+        """Where files beside rules lie."""
+        self._toolchains = toolchains or {}
+        self._pinned = pinned or {}
+        self._ingredients: dict[Target, Mapping[str, str]] = {}
+        self._on_the_way: list[Target] = []
+
+    @classmethod
+    def load(cls, catalog: Catalog, folder: Path | None = None) -> Rulebook:
+        """Return the rulebook of ``folder`` (default: the shipped rules).
+
+        Raises :class:`FindingsError` for rules, :class:`LockError` for locks that have errors.
+        """
+        return cls(
+            catalog,
+            load_rules(folder),
+            load_deb_lock(folder),
+            toolchains=load_toolchains(folder),
+            pinned=load_toolchain_lock(folder),
+            folder=rules_folder(folder),
+        )
+
+    def rule(self, component: str) -> Rule:
+        """Return the component's rule; raise :class:`BuildError` when there is none."""
+        rule = self.rules.get(component)
+        if rule is None:
+            msg = f'component "{component}" has no build rule'
+            raise BuildError(msg, hint=f"write buildrules/{component}.toml, or import a prebuilt tarball: kata-bundle import DIR")
+        return rule
+
+    def recipe(self, target: Target) -> Recipe:
+        """Return the recipe; raise :class:`BuildError` when there is none for the component or its architecture."""
+        return self.rule(target.component).recipe(target.arch)
+
+    def pins(self, target: Target) -> tuple[DebPin, ...]:
+        """Return the pins that the recipe needs, toolchain aside, in its order; raise :class:`LockError` when one is missing."""
+        recipe = self.recipe(target)
+        if isinstance(recipe, DebRecipe):
+            return tuple(self.lock.require(recipe.suite, package.name, target.arch) for package in recipe.packages)
+        if isinstance(recipe, ActionRecipe):
+            return tuple(pin for source in recipe.sources for pin in self.source_pins(source, target.arch))
+        return ()
+
+    def source_pins(self, source: Source, arch: Arch) -> tuple[DebPin, ...]:
+        """Return the pins of a source; raise :class:`LockError` when one is missing."""
+        return tuple(self.lock.require(source.suite, name, arch) for name in source.packages)
+
+    def parents(self, target: Target) -> tuple[Target, ...]:
+        """Return the components that the recipe needs, on the same architecture."""
+        recipe = self.recipe(target)
+        needs = recipe.needs if isinstance(recipe, ActionRecipe) else ()
+        return tuple(Target(arch=target.arch, component=name) for name in needs)
+
+    def toolchain(self, recipe: ActionRecipe) -> tuple[Toolchain, PinnedToolchain]:
+        """Return what the recipe is carried out in; raises like :func:`require_toolchain`."""
+        return require_toolchain(self._toolchains, self._pinned, recipe.toolchain, recipe.machine)
+
+    def version(self, target: Target) -> str:
+        """Return the version of what the recipe makes."""
+        recipe = self.recipe(target)
+        if isinstance(recipe, FixtureRecipe):
+            return FIXTURE_VERSION
+        wanted = recipe.version_of if isinstance(recipe, DebRecipe) else recipe.version
+        name = wanted.removeprefix("package:")
+        if isinstance(recipe, ActionRecipe) and name == wanted:
+            return wanted
+        return next(pin.version for pin in self.pins(target) if pin.name == name)
+
+    def files(self, component: str, source: Source) -> Path:
+        """Return where a source of kind ``files`` lies; raise :class:`BuildError` when it is not there."""
+        folder = self.folder
+        path = None if folder is None else folder / component / source.path
+        if path is None or not path.exists():
+            msg = f'component "{component}": its rule uses "{source.path}", which does not lie in buildrules/{component}'
+            raise BuildError(msg)
+        return path
+
+    def ingredients(self, target: Target) -> Mapping[str, str]:
+        """Return the parts of the rule key by name, each as canonical JSON text, so that two keys can be explained by comparison.
+
+        Raises :class:`UsageError` for a component that the architecture does not have, :class:`BuildError` without a recipe or
+        when rules need each other, :class:`LockError` without a pin.
+        """
+        known = self._ingredients.get(target)
+        if known is not None:
+            return known
+        if target in self._on_the_way:
+            circle = [*self._on_the_way[self._on_the_way.index(target) :], target]
+            msg = f"rules need each other: {' → '.join(one.component for one in circle)}"
+            raise BuildError(msg, hint='take one out of the "needs" of these rules')
+        self._on_the_way.append(target)
+        try:
+            parts = self._parts(target)
+        finally:
+            self._on_the_way.pop()
+        texts = {name: canonical.dumps(value).decode("ascii").rstrip("\n") for name, value in parts.items()}
+        self._ingredients[target] = texts
+        return texts
+
+    def key(self, target: Target) -> Digest:
+        """Return the rule key; raises as :meth:`ingredients` does."""
+        return key_of(self.ingredients(target))
+
+    def order(self, targets: Iterable[Target]) -> tuple[Target, ...]:
+        """Return ``targets`` and everything that they need, what is needed first; otherwise in the given order."""
+        result: dict[Target, None] = {}
+
+        def add(target: Target) -> None:
+            if target in result:
+                return
+            self.ingredients(target)  # finds circles
+            for parent in self.parents(target):
+                add(parent)
+            result[target] = None
+
+        for target in targets:
+            add(target)
+        return tuple(result)
+
+    def _parts(self, target: Target) -> dict[str, Any]:
+        recipe = self.recipe(target)
+        parts: dict[str, Any] = {
+            "facts": facts_of(self.catalog, target.component, target.arch).to_dict(),
+            "recipe": recipe.to_key(),
+            "pins": [pin.to_key() for pin in self.pins(target)],
+        }
+        parents = {parent.component: self.key(parent) for parent in self.parents(target)}
+        if parents:
+            parts["parents"] = parents
+        if isinstance(recipe, ActionRecipe):
+            toolchain, pinned = self.toolchain(recipe)
+            parts["toolchain"] = toolchain_key(toolchain, pinned)
+            parts["version"] = self.version(target)
+            parts["program"] = ACTION_VERSION
+            files = [source for source in recipe.sources if source.kind is SourceKind.FILES]
+            if files:
+                parts["files"] = {
+                    source.name: {
+                        path: _entry_key(entry)
+                        for path, entry in local_tree(self.files(target.component, source)).entries.items()
+                    }
+                    for source in files
+                }
+        else:
+            parts["program"] = FIXTURE_VERSION if recipe.kind is Kind.FIXTURE else _REPACK_VERSION
+        return parts
+
+
+def key_of(parts: Mapping[str, str]) -> Digest:
+    """Return the key of what :meth:`Rulebook.ingredients` returned."""
+    return digest_bytes(canonical.dumps({"format": _FORMAT, **parts}))
+
+
+def local_tree(path: Path) -> Tree:
+    """Return a file or folder beside a rule as a tree: content, links and the executable bit; a file has its own name in it."""
+    entries: dict[RelPath, Entry] = {}
+    found: Sequence[tuple[str, Path]]
+    if path.is_dir() and not path.is_symlink():
+        found = [
+            (os.path.relpath(os.path.join(folder, name), path), Path(folder, name))
+            for folder, folders, names in os.walk(path)
+            for name in (*names, *(one for one in folders if os.path.islink(os.path.join(folder, one))))
+        ]
+    else:
+        found = [(path.name, path)]
+    for name, item in found:
+        if item.is_symlink():
+            entries[RelPath(name)] = Symlink(target=os.readlink(item))
+            continue
+        with item.open("rb") as stream:
+            digest, size = digest_stream(iter(partial(stream.read, 1 << 20), b""))
+        entries[RelPath(name)] = File(mode=0o755 if os.access(item, os.X_OK) else 0o644, size_bytes=size, digest=digest)
+    return Tree.of(entries)
+
+
+def _entry_key(entry: Entry) -> str:
+    match entry:
+        case File(mode=mode, digest=digest):
+            return f"{mode:04o} {digest}"
+        case Symlink(target=target):
+            return f"link {target}"
+        case _:
+            return "folder"
