@@ -40,6 +40,7 @@ SETTLED_NS = 20_000_000
 
 _HEADER = "kata-bundle seen 1"
 _END = "end"
+_MAX_BYTES = 64 << 20
 _NONE = "-"
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -139,11 +140,13 @@ def load_record(path: str) -> Record | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
-    with open(descriptor, "rb") as stream:
-        try:
-            data = stream.read()
-        except OSError:
-            return None
+    try:
+        size = os.fstat(descriptor).st_size
+        data = b"" if size > _MAX_BYTES else os.read(descriptor, size + 1)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
     return Record.from_bytes(data)
 
 
