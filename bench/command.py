@@ -7,6 +7,8 @@ from pathlib import Path
 
 __all__ = ["main"]
 
+_REPORT = Path(__file__).resolve().parent.parent / "docs/benchmarks"
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit status."""
@@ -29,8 +31,18 @@ def main(arguments: list[str] | None = None) -> int:
     run.add_argument("--nice", type=int, default=0, metavar="N", help="priority of what is measured, e.g. -5 [0]")
     run.add_argument("-o", "--output", type=Path, metavar="FILE", help="add the results to this file [in the corpus' folder]")
     run.add_argument("--list", action="store_true", help="list the benchmarks")
+    report = commands.add_parser("report", help="turn results into the committed report")
+    report.add_argument("results", nargs="?", type=Path, metavar="FILE", help="results of a run [default: the last full one]")
+    report.add_argument("-o", "--output", type=Path, metavar="DIR", default=_REPORT, help="[default: docs/benchmarks]")
+    gate = commands.add_parser("gate", help="fail when a ratio became worse than in the committed report")
+    gate.add_argument("results", nargs="?", type=Path, metavar="FILE", help="results of a run [default: the last full one]")
+    gate.add_argument(
+        "--against", type=Path, metavar="FILE", help="[default: docs/benchmarks/report.json; of a smoke run: smoke.json]"
+    )
+    gate.add_argument("--sizes-only", action="store_true", help="judge no ratio of times: for runs on a busy machine")
+    gate.add_argument("--tolerance", type=float, default=0.15, metavar="X", help="how much worse is too much [0.15]")
     options = parser.parse_args(arguments)
-    actions = {"corpus": _corpus, "peers": _peers, "run": _run}
+    actions = {"corpus": _corpus, "peers": _peers, "run": _run, "report": _report, "gate": _gate}
     return actions[options.command](options)
 
 
@@ -91,3 +103,48 @@ def _run(options: argparse.Namespace) -> int:
     if failed:
         print(f"{failed} benchmark(s) failed")
     return 1 if failed else 0
+
+
+def _results(options: argparse.Namespace) -> Path:
+    from bench.corpus import default_folder
+
+    return options.results or (options.corpus or default_folder()) / "results-full.json"
+
+
+def _report(options: argparse.Namespace) -> int:
+    import json
+    import shutil
+
+    from bench.report import render_page, render_table
+
+    results = _results(options)
+    document = json.loads(results.read_text())
+    options.output.mkdir(parents=True, exist_ok=True)
+    stem = "report" if document["corpus"] == "full" else "smoke"
+    if results.resolve() != (options.output / f"{stem}.json").resolve():
+        shutil.copyfile(results, options.output / f"{stem}.json")
+    (options.output / f"{stem}.html").write_text(render_page(document))
+    print(render_table(document), end="")
+    print(options.output / f"{stem}.html")
+    return 0
+
+
+def _gate(options: argparse.Namespace) -> int:
+    import json
+
+    from bench.gate import compare
+
+    results = _results(options)
+    new = json.loads(results.read_text())
+    committed = options.against or _REPORT / ("report.json" if new["corpus"] == "full" else "smoke.json")
+    old = json.loads(committed.read_text())
+    if old["corpus"] != new["corpus"]:
+        print(f"{results} was measured with the corpus {new['corpus']}, {committed} with {old['corpus']}")
+        return 2
+    verdicts = list(compare(old, new, times=not options.sizes_only, tolerance=options.tolerance))
+    for one in verdicts:
+        after = "-" if one.after is None else f"{one.after:.3f}"
+        print(f"{'FAIL' if one.is_failure else 'ok  '} {one.bench}: {one.ratio}: {one.before:.3f} -> {after} ({one.reason})")
+    failures = sum(one.is_failure for one in verdicts)
+    print(f"{len(verdicts)} ratios compared with {committed.name} of {old['date']}: {failures} failed")
+    return 1 if failures or not verdicts else 0

@@ -155,7 +155,8 @@ def _packing_key(kind: str) -> str:
 
     package = Path(kata_bundle.__file__).parent
     sources = [path for room in ("archive", "oci", "bundle") for path in (package / room).rglob("*.py")]
-    return _content_key(kind) + _digest(*sources)
+    cells = hashlib.sha256(repr(parts.SHIMS).encode()).hexdigest()
+    return _content_key(kind) + cells + _digest(*sources)
 
 
 def _is_stale(corpus: Corpus, part: str, key: str) -> bool:
@@ -221,8 +222,6 @@ def _make_tarballs(corpus: Corpus, release: str, arch: str) -> None:
         if archive.wait():
             msg = f"tar failed for {component}"
             raise SystemExit(msg)
-    rows = {shim: {ARCHES[arch].value: list(names)} for shim, names in corpus.shims(arch).items()}
-    (out / FILE_NAME).write_text(json.dumps({"shims": rows}, indent=1) + "\n")
 
 
 def _make_bundle(corpus: Corpus, release: str) -> None:
@@ -256,7 +255,9 @@ def _make_bundle(corpus: Corpus, release: str) -> None:
         folder.mkdir(parents=True)
         for component, record in records.items():
             _link(store.path(record.packed), folder / tarball_name(component))
-        shutil.copy(corpus.tarballs(release, name) / FILE_NAME, folder)
+        rows = {shim: {arch.value: list(needed)} for shim, needed in corpus.shims(name).items()}
+        for place in (folder, corpus.tarballs(release, name)):
+            (place / FILE_NAME).write_text(json.dumps({"shims": rows}, indent=1) + "\n")
     write_bundle(corpus.bundle(release), indexes, store.verified_path, created=EPOCH)
     gc.collect()
 

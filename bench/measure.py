@@ -62,7 +62,7 @@ class Launcher:
 
     def __enter__(self) -> Self:
         script = Path(__file__).with_name("launcher.py")
-        argv = [sys.executable, "-I", "-S", script]
+        argv = [sys.executable, "-I", "-S", script, str(self.nice)]
         self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         return self
 

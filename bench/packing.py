@@ -223,24 +223,31 @@ def upgrade(room: Room) -> Result:
         return result
     work = room.disk / "delta"
     shutil.rmtree(work, ignore_errors=True)
-    old, new = room.corpus.bundle("r1"), room.corpus.bundle("r2")
-    argv = [*KATA_BUNDLE, "delta", old, new, "--arch", "x86_64", "--shim", QEMU, "-o", work, "--json"]
+    components = room.set_of(QEMU)
+    argv = [*KATA_BUNDLE, "delta", room.corpus.bundle("r1"), room.corpus.bundle("r2"), "--arch", "x86_64",
+            "--component", ",".join(components), "-o", work, "--json"]  # fmt: skip
     result.samples["kata-bundle delta"] = [room.launcher.run(argv)]
     document = json.loads((room.launcher.folder / "stdout").read_text())
-    moved = {one["component"]: one for one in document["layers"]}
+    moved = {one["component"]: one["transfer_bytes"] for one in document["components"]}
     shape = room.corpus.shape()["releases"]["r2"][room.arch]
-    components = room.set_of(QEMU)
+    old = room.corpus.shape()["releases"]["r1"][room.arch]
+    # What is equal in both releases is not moved at all, and counts with its full size for the whole.
     full = {name: shape[name]["layer_bytes"] for name in components}
-    delta = {name: moved[name]["delta_bytes"] if name in moved else 0 for name in components}
-    result.figures |= {f"{name}, full (MB)": full[name] / 1e6 for name in components}
-    result.figures |= {f"{name}, delta (MB)": delta[name] / 1e6 for name in components}
+    delta = {name: moved.get(name, 0) for name in components}
+    for name in components:
+        result.figures[f"{name}, full (MB)"] = full[name] / 1e6
+        result.figures[f"{name}, delta (MB)"] = delta[name] / 1e6
     size_ratio("rootfs image", result, delta["rootfs-image"], full["rootfs-image"], at_most(0.06))
     without = [name for name in components if name != INITRD]
-    size_ratio(
-        "qemu set without the initrd", result, sum(delta[n] for n in without), sum(full[n] for n in without), at_most(0.18)
-    )
+    partly = sum(delta[name] for name in without)
+    size_ratio("qemu set without the initrd", result, partly, sum(full[name] for name in without), at_most(0.18))
     size_ratio("qemu set", result, sum(delta.values()), sum(full.values()))
+    size_ratio("qemu set, by whole layers that changed", result, _changed(full, old, shape), sum(full.values()))
     return result
+
+
+def _changed(full: dict[str, int], old: dict[str, dict[str, int]], new: dict[str, dict[str, int]]) -> int:
+    return sum(size for name, size in full.items() if old[name] != new[name])
 
 
 @contextlib.contextmanager

@@ -70,11 +70,13 @@ SHIMS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "amd64": {
         "qemu": ("shim-v2-go", "qemu", "virtiofsd", "nydus", "kernel", "rootfs-image", "rootfs-initrd"),
         "qemu-runtime-rs": ("shim-v2-rust", "qemu", "virtiofsd", "nydus", "kernel", "rootfs-image", "rootfs-initrd"),
-        "qemu-snp": ("shim-v2-go", "qemu-snp-experimental", "kernel", "rootfs-image-confidential", "ovmf-sev"),
+        "qemu-snp": ("shim-v2-go", "qemu", "kernel", "rootfs-image-confidential", "ovmf-sev"),
         "qemu-tdx": ("shim-v2-go", "qemu", "kernel", "rootfs-image-confidential", "ovmf-tdx"),
-        "qemu-coco-dev": ("shim-v2-go", "qemu", "kernel", "rootfs-image-confidential"),
         "qemu-coco-dev-runtime-rs": ("shim-v2-rust", "qemu", "kernel", "rootfs-image", "rootfs-image-coco-extension"),
         "qemu-nvidia-gpu": ("shim-v2-go", "qemu", "virtiofsd", "kernel-nvidia-gpu", "rootfs-image-nvidia-gpu", "ovmf"),
+        "qemu-nvidia-gpu-snp": (
+            "shim-v2-go", "qemu-snp-experimental", "kernel-nvidia-gpu", "rootfs-image-nvidia-gpu", "ovmf-sev",
+        ),
     },
     "arm64": {
         "qemu": ("shim-v2-go", "qemu", "virtiofsd", "nydus", "kernel", "rootfs-image", "rootfs-initrd", "ovmf"),
@@ -82,7 +84,13 @@ SHIMS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "qemu-coco-dev-runtime-rs": ("shim-v2-rust", "qemu", "kernel", "rootfs-image", "rootfs-image-coco-extension"),
     },
 }  # fmt: skip
-"""The cells of a bundle, as upstream's component map has them but for kernel-debug."""
+"""The cells of a bundle, as upstream's component map has them but for kernel-debug; the nvidia image stands in for its
+confidential twin as well."""
+_CONFIGURED: Final[Mapping[str, tuple[str, ...]]] = {
+    "amd64": ("qemu", "qemu-runtime-rs", "qemu-snp", "qemu-tdx", "qemu-coco-dev", "qemu-coco-dev-runtime-rs", "qemu-nvidia-gpu"),
+    "arm64": ("qemu", "qemu-coco-dev", "qemu-coco-dev-runtime-rs"),
+}
+"""Shims with a configuration file in the shim components."""
 
 _IMAGE_MIB: Final = {"base": 256, "confidential": 384, "gpu": 768}
 _SHARE: Final = "opt/kata/share"
@@ -153,7 +161,7 @@ class _Builder:
         self._configurations(component, _SHARE + "/defaults/kata-containers/runtime-rs", runtime_rs=True)
 
     def _configurations(self, component: str, folder: str, *, runtime_rs: bool) -> None:
-        for shim in SHIMS[self._arch]:
+        for shim in _CONFIGURED[self._arch]:
             if shim.endswith("-runtime-rs") is runtime_rs:
                 path = self._out / component / folder / f"configuration-{shim}.toml"
                 path.parent.mkdir(parents=True, exist_ok=True)

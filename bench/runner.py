@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bench import packing, unpacking
 from bench.corpus import default_folder, ensure_corpus
+from bench.debs import SUITE
 from bench.measure import Launcher
 from bench.peers import versions
 from bench.room import Room
@@ -24,6 +25,7 @@ from bench.room import Room
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from bench.corpus import Corpus
     from bench.room import Result
 
 __all__ = ["BENCHES", "SCHEMA", "run"]
@@ -40,7 +42,7 @@ def run(kind: str, names: Sequence[str], output: Path, *, folder: Path | None, r
     """
     corpus = ensure_corpus(kind, folder)
     place = folder or default_folder()
-    document = _begin(kind, place, output)
+    document = _begin(corpus, place, output)
     failed = 0
     with _folders(corpus.root, kind) as (disk, memory, scratch), Launcher(folder=scratch, nice=nice) as launcher:
         room = Room(
@@ -69,13 +71,15 @@ def run(kind: str, names: Sequence[str], output: Path, *, folder: Path | None, r
     return failed
 
 
-def _begin(kind: str, place: Path, output: Path) -> dict[str, Any]:
+def _begin(corpus: Corpus, place: Path, output: Path) -> dict[str, Any]:
+    kind = corpus.kind
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "corpus": kind,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "machine": _machine(place),
         "versions": {"kata-bundle": _own_version(), **dict(versions(place))},
+        "shape": _shape(corpus),
         "benches": [],
     }
     if output.is_file():
@@ -84,6 +88,27 @@ def _begin(kind: str, place: Path, output: Path) -> dict[str, Any]:
             if before["schema"] == SCHEMA and before["corpus"] == kind and before["machine"] == document["machine"]:
                 document["benches"] = before["benches"]
     return document
+
+
+def _shape(corpus: Corpus) -> dict[str, Any]:
+    """Return a row for each release and architecture, and what the releases differ in."""
+    shape = corpus.shape()
+    rows = [
+        {
+            "name": f"{release} {arch}", "components": len(components), "files": sum(one["files"] for one in components.values()),
+            "bytes_mb": sum(one["bytes"] for one in components.values()) / 1e6,
+            "tarballs_mb": sum(one["tarball_bytes"] for one in components.values()) / 1e6,
+            "layers_mb": sum(one["layer_bytes"] for one in components.values()) / 1e6,
+        }
+        for release, arches in shape["releases"].items()
+        for arch, components in arches.items()
+    ]  # fmt: skip
+    packages = shape.get("packages")
+    if packages is None:
+        return {"rows": rows, "note": "A small made-up corpus: its figures say that everything works, and nothing else."}
+    differences = ", ".join(f"{one['changed']} of {one['all']} packages on {arch}" for arch, one in packages.items())
+    note = f"Made of Debian {SUITE} packages; r1 has the oldest, r2 the newest point update: they differ in {differences}."
+    return {"rows": rows, "note": note}
 
 
 def _own_version() -> str:
