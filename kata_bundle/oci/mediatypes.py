@@ -20,6 +20,7 @@ __all__ = [
     "IMAGE_CONFIG",
     "IMAGE_INDEX",
     "IMAGE_MANIFEST",
+    "LAYER_TAR",
     "LAYER_ZSTD",
     "is_index",
     "is_manifest",
@@ -28,6 +29,8 @@ __all__ = [
 IMAGE_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 IMAGE_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 IMAGE_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+LAYER_TAR: Final = "application/vnd.oci.image.layer.v1.tar"
+"""A layer that is not compressed: one that holds archives, as those of an installer image do."""
 LAYER_ZSTD: Final = "application/vnd.oci.image.layer.v1.tar+zstd"
 EMPTY: Final = "application/vnd.oci.empty.v1+json"
 """The config of an artefact that has none: the two bytes ``{}``."""

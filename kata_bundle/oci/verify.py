@@ -136,7 +136,8 @@ class _Walk:
             return
         for layer in manifest.layers:
             place = f"{where} > {layer.digest}"
-            if layer.media_type != mediatypes.LAYER_ZSTD:
+            # That a bundle's are all compressed is checked with its index.
+            if layer.media_type not in {mediatypes.LAYER_ZSTD, mediatypes.LAYER_TAR}:
                 self._add(
                     place, Reason.MEDIA_TYPE, f'layer of media type "{layer.media_type}", expected "{mediatypes.LAYER_ZSTD}"'
                 )

@@ -42,6 +42,15 @@ Examples:
     help="Use tarballs taken in with `kata-bundle import` instead of building.",
 )  # fmt: skip
 @click.option("--level", type=click.IntRange(1, 22), default=10, show_default=True, help="zstd level of the layers.")
+@click.option(
+    "--nydus", metavar="DIR", type=click.Path(exists=True, file_okay=False),
+    help="Folder with the nydus snapshotter's programs [default: those of a pinned distribution package].",
+)  # fmt: skip
+@click.option("--without-nydus", is_flag=True, help="Leave the nydus snapshotter out: nodes cannot be told to set it up.")
+@click.option(
+    "--versions", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+    help="Upstream's versions.yaml [default: a record of what the image holds].",
+)  # fmt: skip
 @click.option("--refresh-base", is_flag=True, help="Pin the base's packages anew, as the mirror has them today, and end.")
 @store_option
 @manifests_option
@@ -51,18 +60,28 @@ Examples:
 @quiet_option
 @pass_app
 def command(
-    app: App, selection: Selection, output: str | None, pull: bool, imported: str, level: int, refresh_base: bool
+    app: App,
+    *,
+    selection: Selection,
+    output: str | None,
+    pull: bool,
+    imported: str,
+    level: int,
+    nydus: str | None,
+    without_nydus: bool,
+    versions: str | None,
+    refresh_base: bool,
 ) -> None:
     """Make the multi-architecture image that a chart deploys: a base, the installer, and the components of the selection.
 
-    No container daemon and no root is needed. The same pins, program and components give the same bytes. Each layer's size is
-    printed.
+    No container daemon and no root is needed. The same pins, program and components give the same bytes. What each layer weighs
+    and what the program costs to start is printed.
     """
     from pathlib import Path
 
     from kata_bundle.archive.zstd import current_recipe
     from kata_bundle.build.apt import Apt
-    from kata_bundle.build.image import BASE_PACKAGES, build_image, load_base_lock
+    from kata_bundle.build.image import BASE_PACKAGES, NYDUS_PACKAGE, Nydus, build_image, load_base_lock
     from kata_bundle.cli.make import make_layers, prepare
     from kata_bundle.core import clock
     from kata_bundle.core.componentmap import ComponentMap
@@ -71,11 +90,15 @@ def command(
         if refresh_base:
             _refresh(app, selection, packages)
             return
+        if nydus is not None and without_nydus:
+            message = "--nydus and --without-nydus exclude each other"
+            raise click.UsageError(message)
         if output is None:
             message = "nothing to write: give -o DIR"
             raise click.UsageError(message)
         if app.dry_run:
-            names = [f"{name} ({arch})" for arch in selection.arches for name in BASE_PACKAGES]
+            packages_in = BASE_PACKAGES if without_nydus or nydus else (*BASE_PACKAGES, NYDUS_PACKAGE)
+            names = [f"{name} ({arch})" for arch in selection.arches for name in packages_in]
             app.emit({"dry_run": True, "base": names}, lambda: f"would write an image with {len(names)} packages to {output}")
             return
         source_date = clock.source_date()
@@ -102,12 +125,15 @@ def command(
             component_map=maps,
             recipe=recipe,
             source_date=source_date,
+            nydus=Nydus.NONE if without_nydus else Path(nydus) if nydus else Nydus.PINNED,
+            versions=Path(versions).read_bytes() if versions else None,
             progress=app.progress,
         )
     app.close()
     document = {
         "digest": image.digest,
         "layout": output,
+        "start_s": image.start_s,
         "layers": [
             {
                 "arch": layer.arch.value,
@@ -123,11 +149,11 @@ def command(
 
 
 def _refresh(app: App, selection: Selection, packages: Apt) -> None:
-    from kata_bundle.build.image import load_base_lock, refresh_base
+    from kata_bundle.build.image import NYDUS_PACKAGE, load_base_lock, refresh_base
     from kata_bundle.build.image.base import base_folder
 
     before = load_base_lock()
-    after = before.with_pins(refresh_base(packages, selection.arches).pins)
+    after = before.with_pins(refresh_base(packages, selection.arches, (NYDUS_PACKAGE,)).pins)
     old, new = {pin.text for pin in before.pins}, {pin.text for pin in after.pins}
     if not app.dry_run:
         after.write(base_folder())
@@ -149,5 +175,7 @@ def _text(image: PayloadImage, output: str) -> str:
             sum(sizes) for sizes in zip(*((o.packed_size_bytes, o.unpacked_size_bytes) for o in own), strict=True)
         )
         lines.append(f"{arch.value}: {len(own)} layers, {size_text(packed)} packed, {size_text(unpacked)} unpacked")
+    if image.start_s is not None:
+        lines.append(f"kata-deploy starts in {image.start_s:.2f} s of processor time here")
     lines.append(f"image {image.digest} in {output}")
     return "\n".join(lines)

@@ -29,7 +29,7 @@ __all__ = ["CONFIG_DIR", "PAYLOAD_FOLDER", "PAYLOAD_VARIABLE", "Around", "Log"]
 PAYLOAD_FOLDER: Final = "/opt/kata-artifacts"
 """Where an installer image holds the components, ``shim-components.json`` and the nydus snapshotter's files."""
 PAYLOAD_VARIABLE: Final = "KATA_BUNDLE_PAYLOAD"
-"""Names another folder, or a bundle."""
+"""Names another folder, a bundle's folder, or a bundle in a registry by digest."""
 CONFIG_DIR: Final = "/etc/containerd"
 """Where a pod sees the container runtime's own directory, wherever the distribution has it on the host."""
 
@@ -62,6 +62,11 @@ class Around:
         """Return the surroundings of a process in the installer's pod."""
         payload = environment.get(PAYLOAD_VARIABLE) or PAYLOAD_FOLDER
         return cls(environment=environment, log=log, payload=payload, command=command)
+
+    @property
+    def extras(self) -> str:
+        """The folder with what is no component: beside the payload, or the image's own where the payload is in a registry."""
+        return self.payload if os.path.isdir(self.payload) else self.at(PAYLOAD_FOLDER)
 
     def at(self, path: str) -> str:
         """Return the real path of ``path``."""

@@ -6,9 +6,9 @@ Reads only. Must not know: what follows.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from kata_bundle.core.errors import HostError
+from kata_bundle.core.errors import HostError, UsageError
 from kata_bundle.node.hostcheck import check_host
 from kata_bundle.node.hostcheck.gather import gather_facts
 from kata_bundle.node.hostedit import HostDirectory
@@ -21,12 +21,35 @@ if TYPE_CHECKING:
     from kata_bundle.node.runtime import Runtime
     from kata_bundle.node.source import Source
 
-__all__ = ["check", "payload_source"]
+__all__ = ["FETCHED_FOLDER", "check", "payload_source"]
+
+FETCHED_FOLDER: Final = "/tmp/kata-bundle-fetched"  # noqa: S108 - the pod's own scratch volume
+"""Where fetched layers wait; a container that starts again goes on there."""
+_REQUESTS: Final = 2
 
 
 def payload_source(session: Session) -> Source:
-    """Return the payload to install from. Raises :class:`HostError` when it is none."""
-    return open_source(Path(session.around.payload))
+    """Return the payload to install from: a folder, or a bundle in a registry, of which nothing but documents is fetched yet.
+
+    Raises :class:`HostError` when it is none, :class:`UsageError` for a name in a registry without a digest (two nodes might get
+    two things), :class:`~kata_bundle.oci.registry.RegistryError` when the registry cannot be asked.
+    """
+    from kata_bundle.oci.registry import RegistryClient, RegistrySettings, is_reference, open_remote_bundle, parse_reference
+
+    around = session.around
+    if not is_reference(around.payload):
+        return open_source(Path(around.payload))
+    from kata_bundle.node.remote import RegistrySource
+
+    reference = parse_reference(around.payload)
+    if reference.digest is None:
+        msg = f"{reference} names no digest"
+        raise UsageError(msg, hint="name the bundle as registry/repository@sha256:…, so that every node gets the same")
+    session.enter("resolve")
+    settings = RegistrySettings(environment=around.environment)
+    client = session.resources.enter_context(RegistryClient(settings, progress=session, pause=session.pause))
+    bundle = open_remote_bundle(client.repository(reference), arches={session.arch})
+    return RegistrySource(bundle, Path(around.at(FETCHED_FOLDER)), jobs=_REQUESTS, progress=session)
 
 
 def check(session: Session, source: Source) -> Runtime:

@@ -55,7 +55,7 @@ def install_node(session: Session) -> Runtime:
 
 def wanted(session: Session, source: Source, runtime: Runtime) -> Desired:
     """Return what the node shall have."""
-    extras = Extras.read(HostDirectory(os.path.realpath(session.around.payload)), "")
+    extras = Extras.read(HostDirectory(os.path.realpath(session.around.extras)), "")
     desired = compose(
         source,
         session.arch,

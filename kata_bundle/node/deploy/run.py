@@ -51,6 +51,11 @@ def run(action: Action, around: Around, termination: Termination) -> int:
     for warning in effective.warnings:
         around.log.say(LogLevel.WARN, warning)
     session = Session(around=around, effective=effective, facts=load_facts(), uses_api=not action.is_stage)
+    with session.resources:
+        return _carry_out(action, session, termination)
+
+
+def _carry_out(action: Action, session: Session, termination: Termination) -> int:
     match action:
         case Action.INSTALL:
             return _install(session, termination)

@@ -5,7 +5,7 @@ Must not know: which action runs.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,8 @@ class Session:
     uses_api: bool = True
     health: HealthState = field(default_factory=HealthState)
     evidence: Evidence | None = None
+    resources: ExitStack = field(default_factory=ExitStack)
+    """Closed when the action is over."""
 
     @property
     def config(self) -> NodeConfig:

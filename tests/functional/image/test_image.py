@@ -12,10 +12,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.errors import RemoteError
+from kata_bundle.node.compose import Extras
+from kata_bundle.node.hostedit import HostDirectory
+from kata_bundle.node.snapshotters.nydus import BINARIES
+from kata_bundle.oci import verify_layout
 from tests.fixtures.cli import CACHE
 
 pytestmark = [pytest.mark.net, pytest.mark.slow]
@@ -99,7 +104,9 @@ def root(image, tmp_path_factory):
 
 
 def test_layers_are_base_installer_map_and_one_per_component(image):
-    assert image.names() == ["base", "installer", "component-map", "shim-v2-go"]
+    assert image.names() == ["base", "installer", "nydus-snapshotter", "component-map", "shim-v2-go", "versions"]
+    assert verify_layout(image.folder) == []
+    assert 0 < image.printed["start_s"] < 5
     assert [layer["packed_size_bytes"] for layer in image.printed["layers"]] == [e["size"] for e in image.manifest["layers"]]
     for path in (image.folder / "blobs/sha256").iterdir():
         assert digest_bytes(path.read_bytes()) == f"sha256:{path.name}"
@@ -109,14 +116,16 @@ def test_components_lie_where_the_installer_reads_them(root):
     artifacts = root / "opt/kata-artifacts"
     assert json.loads((artifacts / "shim-components.json").read_bytes())["shims"] == {"remote": {OWN.value: ["shim-v2-go"]}}
     assert [path.name for path in (artifacts / "tarballs").iterdir()] == ["kata-static-shim-v2-go.tar.zst"]
+    assert list(yaml.safe_load((artifacts / "versions.yaml").read_text())["components"]) == ["shim-v2-go"]
+    assert Extras.read(HostDirectory(str(artifacts)), "").nydus.keys() == set(BINARIES)
 
 
 def test_the_same_inputs_give_the_same_bytes_and_pulling_images_share_the_layers(image, make, tmp_path):
     again = make(tmp_path / "again")
     assert again.printed["digest"] == image.printed["digest"]
     pulling = make(tmp_path / "pull", "--pull")
-    assert pulling.names() == ["base", "installer"]
-    assert [layer["digest"] for layer in pulling.manifest["layers"]] == [e["digest"] for e in image.manifest["layers"][:2]]
+    assert pulling.names() == ["base", "installer", "nydus-snapshotter", "versions"]
+    assert [e["digest"] for e in pulling.manifest["layers"][:3]] == [e["digest"] for e in image.manifest["layers"][:3]]
 
 
 def test_every_module_is_compiled_for_where_it_is(root):
@@ -145,9 +154,7 @@ def test_the_commands_start_in_the_image(root):
     assert done.returncode == 0, done.stderr
     assert "install-stage-artifacts" in done.stdout
     assert chroot(root, "/usr/bin/kata-bundle", "node", "dispatch", "--help").returncode == 0
-    everything = (
-        "import ssl, jeepney, grpclib.client, google.protobuf, urllib3, zstandard, pydantic, yaml, jsonschema, rich"
-    )
+    everything = "import ssl, jeepney, grpclib.client, google.protobuf, urllib3, zstandard, pydantic, yaml, jsonschema, rich"
     done = chroot(root, "/usr/bin/python3", "-I", "-c", f"{everything}; from kata_bundle.node.cri_api import api_pb2")
     assert done.returncode == 0, done.stderr
 

@@ -10,13 +10,20 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kata_bundle.archive.tarreader import TarReader
-from kata_bundle.build.image import BASE_PACKAGES, load_base_lock
-from kata_bundle.build.image.base import _LEFT_OUT, SUITE, _place
+from kata_bundle.build.image import BASE_PACKAGES, NYDUS_PACKAGE, load_base_lock
+from kata_bundle.build.image.base import _LEFT_OUT, SUITE, _place, ensure_pinned
+from kata_bundle.build.image.extras import NYDUS_FOLDER, NYDUS_PROGRAMS, copy_nydus, render_versions
 from kata_bundle.build.image.python import REQUIREMENTS, SITE, install_program, install_wheels, lock_file, lock_subset
 from kata_bundle.core.arch import Arch
-from kata_bundle.core.errors import ArchiveError, BuildError
+from kata_bundle.core.digest import digest_bytes
+from kata_bundle.core.errors import ArchiveError, BuildError, LockError, UsageError
+from kata_bundle.node.compose import EXTRA_FILES
+from kata_bundle.node.snapshotters.nydus import BINARIES
+from kata_bundle.store import Store
+from kata_bundle.store.records import LayerRecord
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,6 +32,58 @@ ROOT = Path(__file__).parents[3]
 def test_every_package_of_the_base_is_pinned(arch):
     lock = load_base_lock()
     assert [lock.require(SUITE, name, arch).name for name in BASE_PACKAGES] == list(BASE_PACKAGES)
+
+
+@pytest.mark.parametrize("arch", [Arch.X86_64, Arch.AARCH64])
+def test_the_nydus_snapshotter_is_pinned_beside_it(arch):
+    assert load_base_lock().require(SUITE, NYDUS_PACKAGE, arch).package == NYDUS_PACKAGE
+
+
+def test_the_programs_are_those_that_the_installer_looks_for():
+    assert f"{NYDUS_FOLDER}/{NYDUS_PROGRAMS[0]}" in EXTRA_FILES
+    assert NYDUS_PROGRAMS == BINARIES
+
+
+class Mirror:
+    """A mirror that has nothing any more."""
+
+    def find(self, *_):
+        return None
+
+
+@pytest.mark.parametrize("arch", [Arch.X86_64, Arch.PPC64LE])
+def test_a_package_that_is_not_pinned_or_no_longer_served_leads_to_the_command_that_pins_anew(tmp_path, arch):
+    with pytest.raises(LockError) as error:
+        ensure_pinned(load_base_lock(), ["libc6"], arch, Store(tmp_path / "store"), Mirror())
+    assert error.value.hint == f"kata-bundle generate image --arch {arch.value} --shim default --refresh-base"
+
+
+def test_a_folder_of_programs_is_taken_whole_with_its_templates(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    (source / NYDUS_PROGRAMS[0]).write_bytes(b"program")
+    with pytest.raises(UsageError, match="has no nydus-overlayfs"):
+        copy_nydus(source, target)
+    (source / NYDUS_PROGRAMS[1]).write_bytes(b"helper")
+    (source / "config-guest-pulling.toml").write_text("x")
+    (source / "folder").mkdir()
+    copy_nydus(source, target)
+    found = {path.name: path.stat().st_mode & 0o777 for path in target.iterdir()}
+    assert found == {NYDUS_PROGRAMS[0]: 0o755, NYDUS_PROGRAMS[1]: 0o755, "config-guest-pulling.toml": 0o644}
+
+
+def test_the_record_of_versions_is_yaml_that_says_what_is_in_the_image():
+    digest = digest_bytes(b"x")
+    record = LayerRecord(
+        component="kernel", arch=Arch.X86_64, tree=digest, packed=digest, packed_size_bytes=1, diff_id=digest,
+        unpacked_size_bytes=1, origin="deb", hermetic=True, version='6 "x"',
+    )  # fmt: skip
+    pin = load_base_lock().require(SUITE, NYDUS_PACKAGE, Arch.X86_64)
+    found = yaml.safe_load(render_versions([record], pin))
+    assert found["components"] == {"kernel": {"version": '6 "x"', "origin": "deb", "packed": digest}}
+    assert found["externals"]["nydus-snapshotter"]["version"] == pin.version
+    assert yaml.safe_load(render_versions([], None)) == {"components": {}}
 
 
 def test_the_image_has_exactly_what_the_program_depends_on():
