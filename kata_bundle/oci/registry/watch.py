@@ -7,7 +7,6 @@ once. Must not know: HTTP.
 
 from __future__ import annotations
 
-import ssl
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -70,6 +69,8 @@ class Guard:
     def end(self, why: str) -> None:
         """End the connection."""
         self.cut = why
+        import ssl
+
         try:
             # TLS sockets close their layer first, under the feet of the thread that reads: the plain method does not.
             if isinstance(self._connection, ssl.SSLSocket):
