@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kata_bundle.bundle.delta import LayerPlan
     from kata_bundle.oci.bundle import Bundle
 
-__all__ = ["arches_option", "command", "names_option"]
+__all__ = ["arches_option", "command", "estimate", "names_option"]
 
 
 def names_option(option: str, what: str) -> Callable[[Any], Any]:
@@ -110,6 +110,15 @@ def command(
         app.say(f"estimate: {_total_text(plans, {})}")
         made = run.make(plans)
     app.emit(_document(plans, made, before, after), lambda: _text(plans, made, files))
+
+
+def estimate(app: App, old: Bundle, new: Bundle, *, files: int) -> tuple[dict[str, Any], str]:
+    """Return what going from ``old`` to ``new`` would take, as JSON data and as text that names ``files`` files a component."""
+    from kata_bundle.archive.deltaencode import DEFAULT_LEVEL
+
+    with _Run(app, old, new, level=DEFAULT_LEVEL, output=None) as run:
+        plans = run.plan(None, (), None, exact=False)
+    return _document(plans, {}, old, new), _text([plan for plan in plans if not plan.is_unchanged], {}, files)
 
 
 class _Run:

@@ -16,6 +16,7 @@ __all__ = ["command"]
 Examples:
   kata-bundle diff old-bundle/ new-bundle/
   kata-bundle diff old-bundle/ new-bundle/ --format markdown > release-note.md
+  kata-bundle diff old-bundle/ new-bundle/ --transfer
   kata-bundle diff main/manifests manifests --json
   kata-bundle diff old.lock kata-bundle.lock --quiet"""
 )
@@ -29,10 +30,11 @@ Examples:
     "--files", type=click.IntRange(0), default=10, show_default=True, metavar="N",
     help="Name at most N files a component; 0 reads none. JSON names all, unless 0.",
 )  # fmt: skip
+@click.option("--transfer", is_flag=True, help="Of bundles: also say what an upgrade by deltas takes, file by file.")
 @json_option
 @quiet_option
 @pass_app
-def command(app: App, old: str, new: str, form: str | None, files: int) -> int:
+def command(app: App, old: str, new: str, form: str | None, files: int, transfer: bool) -> int:
     """Compare OLD and NEW: two bundles (OCI layouts), two folders of manifests, or two locks.
 
     Exit with 0 when they are equal, with 12 when they differ. Of bundles, files are compared where a component's content differs.
@@ -47,10 +49,19 @@ def command(app: App, old: str, new: str, form: str | None, files: int) -> int:
         raise UsageError(message)
     read_trees = tree_reader(app, before, after) if files else None
     report = compare_snapshots(before.snapshot, after.snapshot, read_trees=read_trees)
+    document, shown = report.to_dict(), ""
+    if transfer:
+        if before.bundle is None or after.bundle is None:
+            message = "--transfer needs two bundles"
+            raise UsageError(message)
+        if not report.is_equal:
+            from kata_bundle.cli.delta_cmd import estimate
+
+            document["transfer"], shown = estimate(app, before.bundle, after.bundle, files=files)
     app.close()
     if app.json or form == "json":
         app.json = True
-        app.emit(report.to_dict(), str)
+        app.emit(document, str)
     elif form == "markdown":
         from kata_bundle.cli.diff_markdown import diff_markdown
 
@@ -58,5 +69,5 @@ def command(app: App, old: str, new: str, form: str | None, files: int) -> int:
     elif not app.quiet:
         from kata_bundle.cli.diff_text import diff_text
 
-        click.echo(diff_text(report, files=files))
+        click.echo(diff_text(report, files=files) + (f"\n\ntransfer by deltas\n\n{shown}" if shown else ""))
     return 0 if report.is_equal else DriftError.exit_code

@@ -110,3 +110,17 @@ def test_a_damaged_layer_stops_it(releases: Releases) -> None:
     assert result.code == 7
     assert len(Layout.open(releases.new).index().manifests) == 1
     shutil.rmtree(releases.old)
+
+
+def test_diff_shows_where_the_bytes_of_an_upgrade_go(releases: Releases) -> None:
+    result = call_cli("diff", releases.old, releases.new, "--transfer", "--json")
+    assert result.code == 12
+    document = json.loads(result.stdout)
+    rows = {(row["component"], row["arch"]): row for row in document["transfer"]["components"]}
+    costs = {file["path"]: file for file in rows["qemu", "x86_64"]["files"]}
+    assert costs["bin/qemu"]["stored_bytes"] < 0.01 * costs["bin/qemu"]["size_bytes"]
+    text = call_cli("diff", releases.old, releases.new, "--transfer").stdout
+    assert "transfer by deltas" in text
+    assert "share/kata-2.image  frames" in text
+    assert call_cli("diff", releases.new, releases.new, "--transfer").code == 0
+    assert "transfer" not in json.loads(call_cli("diff", releases.old, releases.new, "--json").stdout)
