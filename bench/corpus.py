@@ -104,7 +104,7 @@ def ensure_corpus(kind: str, folder: Path | None = None) -> Corpus:
                 with _remade(corpus, f"{release}-{arch}-trees", corpus.root / release / arch, keep=True):
                     _make_trees(corpus, release, arch)
             if _is_stale(corpus, f"{release}-{arch}-tarballs", _content_key(kind)):
-                with _remade(corpus, f"{release}-{arch}-tarballs", corpus.tarballs(release, arch)):
+                with _remade(corpus, f"{release}-{arch}-tarballs", corpus.tarballs(release, arch), keep=True):
                     _make_tarballs(corpus, release, arch)
         if _is_stale(corpus, f"{release}-bundle", _packing_key(kind)):
             with _remade(corpus, f"{release}-bundle", corpus.bundle(release)):
@@ -211,17 +211,22 @@ def _make_trees(corpus: Corpus, release: str, arch: str) -> None:
 
 def _make_tarballs(corpus: Corpus, release: str, arch: str) -> None:
     out = corpus.tarballs(release, arch)
-    out.mkdir(parents=True)
+    out.mkdir(parents=True, exist_ok=True)
     for component in corpus.components(arch):
+        target = out / tarball_name(component)
+        if target.is_file():
+            continue
         archive = subprocess.Popen(
             ["tar", "--sort=name", f"--mtime=@{EPOCH}", "--owner=0", "--group=0", "--numeric-owner", "-cf", "-", "./opt"],
             cwd=corpus.tree(release, arch, component), stdout=subprocess.PIPE,
         )  # fmt: skip
-        with (out / tarball_name(component)).open("wb") as target:
-            subprocess.run(["zstd", f"-{LEVEL}", "-q", "-c"], stdin=archive.stdout, stdout=target, check=True)
+        partial = target.with_suffix(".partial")
+        with partial.open("wb") as sink:
+            subprocess.run(["zstd", f"-{LEVEL}", "-q", "-c"], stdin=archive.stdout, stdout=sink, check=True)
         if archive.wait():
             msg = f"tar failed for {component}"
             raise SystemExit(msg)
+        partial.rename(target)
 
 
 def _make_bundle(corpus: Corpus, release: str) -> None:

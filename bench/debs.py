@@ -28,7 +28,8 @@ SUITE: Final = "bookworm"
 RELEASES: Final = ("r1", "r2")
 LOCK: Final = Path(__file__).with_name("corpus.lock.json")
 LEFT_OUT: Final = frozenset(
-    ("perl", "libperl5.36", "perl-modules-5.36", "debconf", "gnupg", "gnupg-l10n", "dirmngr",
+    ("perl", "libperl5.36", "perl-modules-5.36", "python3", "python3-minimal", "python3.11", "python3.11-minimal",
+     "libpython3.11-stdlib", "libpython3.11-minimal", "libpython3-stdlib", "debconf", "gnupg", "gnupg-l10n", "dirmngr",
      "libclang-common-15-dev", "libstdc++-12-dev", "libgcc-12-dev", "libc6-dev", "binutils")
 )  # fmt: skip
 """Interpreters and compilers that dependencies would bring in; builders of guest images leave them out as well."""

@@ -26,7 +26,7 @@ _BASE: Final = (
     "base-files base-passwd bash coreutils dash debianutils diffutils findutils grep gzip hostname libc-bin login mount "
     "ncurses-bin passwd perl-base sed sysvinit-utils tar util-linux apt systemd systemd-sysv udev dbus kmod iptables chrony "
     "iproute2 procps e2fsprogs libseccomp2 cryptsetup-bin socat ca-certificates openssl nfs-common xfsprogs btrfs-progs "
-    "crun rust-coreutils"
+    "crun"
 )
 GROUPS: Final[Mapping[str, Mapping[str, str]]] = {
     "amd64": {
