@@ -68,8 +68,8 @@ class Launcher:
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-            self._process.wait()
+            with self._process:  # closes both pipes and waits
+                self._process.stdin.close()
 
     def run(self, argv: Sequence[str | os.PathLike[str]]) -> Sample:
         """Run ``argv`` to its end and return what it cost; a failure ends the benchmark with its error output."""
