@@ -10,6 +10,9 @@ from kata_bundle.cli.app import App, json_option, pass_app, quiet_option
 from kata_bundle.cli.site_options import machine_for, site_options
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kata_bundle.core.fields import JsonValue
     from kata_bundle.node.status import Status
 
 __all__ = ["command"]
@@ -36,6 +39,13 @@ def command(app: App, root: str, dest: str, suffix: str | None) -> None:
     app.emit(found.to_dict(), lambda: _text(found))
 
 
+def _runtime(decisions: Mapping[str, JsonValue]) -> str:
+    """Return what was decided about the container runtime's configuration in one line."""
+    mode = f", {decisions['mode']}" if "mode" in decisions else ""
+    schema = f", schema {decisions['schema']}" if decisions.get("schema") is not None else ""
+    return f"configures {decisions.get('runtime')} {decisions.get('version')} in {decisions.get('output_file')}{mode}{schema}"
+
+
 def _text(found: Status) -> str:
     from kata_bundle.cli.render import plural, size_text, table_text
     from kata_bundle.core.relpath import printable
@@ -52,6 +62,8 @@ def _text(found: Status) -> str:
         + (f" for {receipt.arch}" if receipt.arch else ""),
         f"shims: {', '.join(receipt.shims) or 'unknown'}",
     ]
+    if receipt.decisions:
+        lines.append(_runtime(receipt.decisions))
     if receipt.retained:
         lines.append(f"retained for running sandboxes: {', '.join(receipt.retained)}")
     rows = [

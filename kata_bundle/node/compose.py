@@ -173,6 +173,7 @@ def compose(
         edits=edits,
         traces=left_behind,
         notes=lambda host: planned(host).warnings,
+        decisions=lambda host: dict(planned(host).decisions),
         services=_plain(calls),
         stopping=_plain(stopping),
         stopped=_plain(stopped),

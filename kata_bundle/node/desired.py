@@ -37,6 +37,11 @@ def _no_edits(host: HostView) -> Sequence[HostEdit]:
     return ()
 
 
+def _no_decisions(host: HostView) -> Mapping[str, JsonValue]:
+    del host
+    return {}
+
+
 def _no_traces(host: HostView) -> Mapping[str, bytes | None]:
     del host
     return {}
@@ -56,6 +61,8 @@ class Desired:
     """Host edits, from the host as it would be without the edits of earlier installs."""
     notes: Callable[[HostView], Sequence[str]] = _no_notes
     """What people should know about the host edits, from the same view."""
+    decisions: Callable[[HostView], Mapping[str, JsonValue]] = _no_decisions
+    """What was decided by what the host is like, from the same view: for people who read the receipt."""
     ours: frozenset[str] = frozenset()
     """Host files that another installer of this tree made: what is in them now is not put back when uninstalling."""
     traces: Callable[[HostView], Mapping[str, bytes | None]] = _no_traces

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kata_bundle.core.digest import Digest
+    from kata_bundle.core.fields import JsonValue
     from kata_bundle.node.desired import Desired
     from kata_bundle.node.edits import EditPlan
     from kata_bundle.node.machine import Machine
@@ -169,7 +170,7 @@ def prepare(work: Work, trees: Mapping[str, Tree], *, gap: bool = False) -> Prep
     )
     target = state.active if is_same and state.active is not None else state.next_number
     records = () if old is None else old.edits
-    edits = _plan_edits(work, records)
+    edits, decisions = _plan_edits(work, records)
     names = {path.split("/", 1)[0] for path in (*tree.entries, *user_files)}
     operations = _plan_links(work, names, target, user_files, gap=gap)
     leaving = () if old is None else tuple(call for call in old.stopping if call not in desired.stopping)
@@ -216,6 +217,7 @@ def prepare(work: Work, trees: Mapping[str, Tree], *, gap: bool = False) -> Prep
         stopping=desired.stopping,
         stopped=desired.stopped,
         restarts=desired.restarts,
+        decisions=decisions,
     )
     if old is not None and is_same and replace(receipt, activated=old.activated, tool=old.tool).to_dict() == old.to_dict():
         receipt = old
@@ -234,7 +236,7 @@ def nothing(desired: Desired, state: NodeState) -> Plan:
     )
 
 
-def _plan_edits(work: Work, records: tuple[RecordedEdit, ...]) -> EditPlan:
+def _plan_edits(work: Work, records: tuple[RecordedEdit, ...]) -> tuple[EditPlan, Mapping[str, JsonValue]]:
     machine, desired = work.machine, work.desired
     before: dict[str, bytes | None] = dict.fromkeys(desired.ours)
     traces: dict[str, bytes | None] = {}
@@ -245,7 +247,7 @@ def _plan_edits(work: Work, records: tuple[RecordedEdit, ...]) -> EditPlan:
     host = PristineHost(machine, records, before)
     plan = plan_edits(machine, desired.edits(host), records, before=before, traces=traces)
     plan.notes[:0] = desired.notes(host)
-    return plan
+    return plan, desired.decisions(host)
 
 
 def _plan_links(work: Work, names: set[str], target: int, user_files: Mapping[RelPath, Digest], *, gap: bool) -> list[Operation]:

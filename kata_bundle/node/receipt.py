@@ -203,6 +203,8 @@ class Receipt:
     """Unit calls to make after that."""
     restarts: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
     """Program → the call that makes it load changed files."""
+    decisions: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What planning the host edits decided by what the host was like, for people; empty without a container runtime."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -247,6 +249,7 @@ class Receipt:
             "stopping": [dict(call) for call in self.stopping],
             "stopped": [dict(call) for call in self.stopped],
             "restarts": {program: dict(call) for program, call in self.restarts.items()},
+            **({"decisions": dict(self.decisions)} if self.decisions else {}),
         }
 
     def to_json(self) -> bytes:
@@ -285,6 +288,7 @@ class Receipt:
             stopping=tuple(call.plain() for call in fields.children("stopping")),
             stopped=tuple(call.plain() for call in fields.children("stopped")),
             restarts={program: call.plain() for program, call in fields.child("restarts").members()},
+            decisions=fields.child("decisions").plain() if "decisions" in fields else {},
         )
         source.done()
         fields.done()

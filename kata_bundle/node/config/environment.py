@@ -178,9 +178,7 @@ def _health_port(env: _Variables, problems: Problems) -> Given[int] | None:
     found = env.given("HEALTH_PORT", str)
     if found is None:
         return None
-    from kata_bundle.node.health import parse_port
-
-    port, warning = parse_port(found.value)
+    port, warning = texts.parse_port(found.value)
     if warning is not None:
         problems.warn(warning)
     return Given(port, BUILT_IN if warning is not None else found.origin)

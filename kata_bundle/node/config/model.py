@@ -30,6 +30,7 @@ __all__ = [
 
 GUEST_PULL: Final = "guest-pull"
 DEFAULT_CONTAINERD_CONFIG: Final = "config.toml"
+DEFAULT_HEALTH_PORT: Final = 8090
 CONTAINERD_FOLDER: Final = "/etc/containerd"
 CRIO_FOLDER: Final = "/etc/crio/crio.conf.d"
 
@@ -192,7 +193,7 @@ class NodeConfig:
     runtime_version: str | None = None
     """The container runtime's version string, when the environment states it."""
     distribution: str | None = None
-    health_port: int = 8090
+    health_port: int = DEFAULT_HEALTH_PORT
     machine_id: str | None = None
     post_delete_hook: bool = False
 

@@ -16,6 +16,7 @@ from kata_bundle.core.relpath import quoted
 from kata_bundle.node.config.custom import check_custom_runtimes, check_drop_in, reserved_handlers, variants
 from kata_bundle.node.config.model import (
     DEFAULT_CONTAINERD_CONFIG,
+    DEFAULT_HEALTH_PORT,
     DNS_LABEL,
     ErofsSize,
     MergeMode,
@@ -136,7 +137,7 @@ def resolve(settings: Settings, machine: str, facts: Facts, problems: Problems |
         startup_taints=it.take("startup_taints", settings.startup_taints, ()),
         runtime_version=it.optional("runtime_version", settings.runtime_version),
         distribution=it.optional("distribution", settings.distribution),
-        health_port=it.take("health_port", settings.health_port, 8090),
+        health_port=it.take("health_port", settings.health_port, DEFAULT_HEALTH_PORT),
         machine_id=it.optional("machine_id", settings.machine_id),
         post_delete_hook=it.take("post_delete_hook", settings.post_delete_hook, default=False),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kata_bundle.node.config.model import AnnotationRule, CustomRuntime, ProxySetting, ShimMapping
+from kata_bundle.node.config.model import DEFAULT_HEALTH_PORT, AnnotationRule, CustomRuntime, ProxySetting, ShimMapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,7 @@ __all__ = [
     "parse_custom_runtimes",
     "parse_list",
     "parse_mapping",
+    "parse_port",
     "parse_proxy",
     "parse_taints",
 ]
@@ -50,6 +51,18 @@ def parse_mapping(text: str) -> ShimMapping:
     """Return the entries of ``shim:value,shim:value``; blank entries are dropped, malformed ones kept for the checks."""
     entries = (tuple(part.strip() for part in entry.split(":")) for entry in text.split(",") if entry.strip())
     return ShimMapping(tuple(entries))
+
+
+def parse_port(text: str | None) -> tuple[int, str | None]:
+    """Return the port that ``HEALTH_PORT`` names and a warning when its text had to be replaced by the default (D18).
+
+    Unset is the default without a warning; anything but a number from 1 to 65535 is the default with one.
+    """
+    if text is None:
+        return DEFAULT_HEALTH_PORT, None
+    if text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= 65535:
+        return int(text), None
+    return DEFAULT_HEALTH_PORT, f'HEALTH_PORT is "{text}", expected a number from 1 to 65535; using {DEFAULT_HEALTH_PORT}'
 
 
 def parse_annotations(text: str, problems: Problems, *, name: str) -> tuple[AnnotationRule, ...]:

@@ -23,23 +23,10 @@ if TYPE_CHECKING:
 
     from kata_bundle.node.health.state import HealthState
 
-__all__ = ["DEFAULT_PORT", "HealthServer", "bind", "parse_port"]
+__all__ = ["HealthServer", "bind"]
 
-DEFAULT_PORT = 8090
 _BACKLOG = 128
 _NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
-
-
-def parse_port(text: str | None) -> tuple[int, str | None]:
-    """Return the port that ``HEALTH_PORT`` names and a warning when its text had to be replaced by the default.
-
-    Unset is the default without a warning; anything but a number from 1 to 65535 is the default with one.
-    """
-    if text is None:
-        return DEFAULT_PORT, None
-    if text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= 65535:
-        return int(text), None
-    return DEFAULT_PORT, f'HEALTH_PORT is "{text}", expected a number from 1 to 65535; using {DEFAULT_PORT}'
 
 
 def bind(port: int) -> socket.socket:

@@ -18,6 +18,7 @@ from kata_bundle.node.cri.layouts import DEFAULT_DIR, host_config_dir
 from kata_bundle.node.hostedit import HostDirectory, MemoryHost
 from kata_bundle.node.install import install, plan_install
 from kata_bundle.node.machine import Machine, RecordingServices
+from kata_bundle.node.receipt import Receipt
 from kata_bundle.node.runtime import Runtime
 from kata_bundle.node.shimfacts import load_facts
 from kata_bundle.node.site import Site
@@ -25,6 +26,7 @@ from kata_bundle.node.source import open_source
 from kata_bundle.node.uninstall import uninstall
 from kata_bundle.node.verify import verify
 from tests.fixtures import components
+from tests.fixtures.cli import run_cli
 from tests.fixtures.cri_hosts import DISTRIBUTIONS, Distribution
 from tests.fixtures.node import snapshot, write_payload
 
@@ -135,6 +137,16 @@ def test_uninstalling_leaves_the_root_as_it_was_byte_for_byte(node):
     assert (node.root / "opt/kata/versions.yaml").read_bytes() == VERSIONS
     uninstall(node.machine())
     assert snapshot(node.root) == before
+
+
+def test_the_receipt_says_what_was_decided_about_the_runtime(node):
+    receipt = node.install().receipt
+    assert Receipt.from_dict(receipt.to_dict()) == receipt
+    decided = receipt.decisions
+    assert (decided["runtime"], decided["version"]) == (node.distribution.runtime.value, node.distribution.version)
+    assert str(decided["output_file"]) in {edit.path for edit in receipt.edits}
+    text = run_cli("status", "--root", node.root).ok()
+    assert f"configures {decided['runtime']} {decided['version']} in {decided['output_file']}" in text
 
 
 def test_a_second_install_writes_no_file_keeps_every_inode_and_plans_no_restart(node):

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kata_bundle.node import waiter
+from kata_bundle.node.config.texts import parse_port
 from kata_bundle.node.dispatch.names import MAX_NAME, job_name, label_value
 from kata_bundle.node.handlers import SHARED_LABEL, instance_label
-from kata_bundle.node.health import parse_port
 from kata_bundle.node.kube.labels import apply_updates, claim_updates, demote_updates, label_patch, release_updates
 from kata_bundle.node.kube.taints import Taint, partition
 from kata_bundle.node.kube.window import APPLICATIONS, CHECKS, UnstableLabelsError, hold

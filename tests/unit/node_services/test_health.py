@@ -10,7 +10,8 @@ import pytest
 
 from kata_bundle.core.errors import HostError
 from kata_bundle.node import waiter
-from kata_bundle.node.health import HealthServer, HealthState, bind, parse_port, render_metrics
+from kata_bundle.node.config.texts import parse_port
+from kata_bundle.node.health import HealthServer, HealthState, bind, render_metrics
 
 
 @pytest.fixture

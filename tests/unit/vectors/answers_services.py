@@ -11,13 +11,13 @@ from kata_bundle.node import waiter
 from kata_bundle.node.actions import help_text, parse_arguments
 from kata_bundle.node.cleanup import OwnDaemonSet, cleanup_steps, decide_cleanup
 from kata_bundle.node.config.model import CustomRuntime, NodeConfig
-from kata_bundle.node.config.texts import parse_mapping
+from kata_bundle.node.config.texts import parse_mapping, parse_port
 from kata_bundle.node.dispatch.admission import Toleration, admit, check_nothing_eligible, selector_passes
 from kata_bundle.node.dispatch.jobs import NodeFacts, job_disposition, job_outcome, with_facts
 from kata_bundle.node.dispatch.names import job_name, label_value, sanitize_node
 from kata_bundle.node.dispatch.run import Targets
 from kata_bundle.node.handlers import INSTANCE_LABEL_PREFIX
-from kata_bundle.node.health import HealthState, parse_port
+from kata_bundle.node.health import HealthState
 from kata_bundle.node.hostcheck import Feature, KernelFacts, has_c_string, has_feature
 from kata_bundle.node.kube import labels
 from kata_bundle.node.kube.errors import KubeError
