@@ -362,6 +362,8 @@ class Script:
     """Paths of the tree, from its top."""
     calls: tuple[Item, ...]
     """Words of several parts that stand where a command does, each with its first place."""
+    refused: tuple[Item, ...] = ()
+    """Pieces of lines that no shell takes."""
 
 
 class VersionRead(NamedTuple):
@@ -411,6 +413,8 @@ class UpstreamTree:
     verity: Verity | None
     artefacts: tuple[Artefact, ...] = ()
     expressions: tuple[Expression, ...] = ()
+    lone_values: tuple[Item, ...] = ()
+    """Keys of build matrices that have a single value and no list."""
     scripts: tuple[Script, ...] = ()
     given_names: frozenset[str] = frozenset()
     """Words in capitals of files that start scripts."""

@@ -48,7 +48,7 @@ def read_tree(files: Files, *, ask_make: bool = False) -> tuple[UpstreamTree, Re
     chart, chart_lists = read_chart(reading)
     overheads, overhead_list, repeated = read_overheads(reading)
     classes, class_list = read_class_files(reading)
-    matrices, expressions = workflows.read_matrices(reading)
+    matrices, expressions, lone = workflows.read_matrices(reading)
     lists: list[Listing] = [
         *([map_list] if map_list is not None else []),
         *installer_lists,
@@ -70,6 +70,7 @@ def read_tree(files: Files, *, ask_make: bool = False) -> tuple[UpstreamTree, Re
         allowlists=tuple(read_allowlists(reading)),
         matrices=tuple(matrices),
         expressions=tuple(expressions),
+        lone_values=tuple(lone),
         artefacts=tuple(workflows.read_artefacts(reading)),
         local_build=read_local_build(reading),
         runtimes=read_runtimes(reading),

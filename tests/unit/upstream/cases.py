@@ -202,9 +202,17 @@ BAD = [
     Case("KB681", [(AMD64, "          - ${{ inputs.stage }}", "          - ${{ input.stage }}")], (AMD64, "input.stage"), ("nothing that a workflow has",)),
     Case("KB681", [(AMD64, "      - uses: delete", "      - uses: delete\n        if: needs.build-asset.result == 'success'")], (AMD64, "needs.build-asset"), ("among its needs",)),
     Case("KB682", [(SCRIPT, '	build_target="$1"\n', '	build_target="$1"\n	check_build_target_warning x\n'), (SCRIPT, "handle_build() {", "check_build_target() {\n\ttrue\n}\n\nhandle_build() {")], (SCRIPT, "check_build_target_warning"), ("no script defines it",)),
+    Case("KB683", [(AMD64, "        stage:\n          - ${{ inputs.stage }}", "        stage: ${{ inputs.stage }}")], (AMD64, "stage: ${{"), ('"stage"',)),
+    Case("KB684", [(SHIM, 'VMM_CONFIGS="qemu"', 'local arch="x"\nVMM_CONFIGS="qemu"')], (SHIM, "local arch"), ("local arch",)),
+    Case("KB684", [(SCRIPT, "install_ovmf() {", 'install_ovmf() {\n\tif [ -z "$1"]; then exit; fi')], (SCRIPT, '"$1"]'), ("refuses",)),
+    Case("KB674", [("kata-deploy.sh", "#!/usr/bin/env bash", '#!/usr/bin/env bash\nNODE_NAME="${NODE_NAME:-}"\necho "${node_name}"')], ("kata-deploy.sh", "{node_name}"), ('"node_name"',), "shell"),
 ]  # fmt: skip
 
 FALSE_ALARMS = [
+    # A list that is made while the workflow runs.
+    Case("KB683", [(AMD64, "        stage:\n          - ${{ inputs.stage }}", "        stage: ${{ fromJSON(inputs.stage) }}")]),
+    # A function at the left margin, a test of the shell's own, a comment.
+    Case("KB684", [(SCRIPT, "install_ovmf() {", '# [ -z "$x"]\ncheck_all() {\nlocal arch="x"\n[[ -n "${arch}" ]] && echo "[ -n ]"\n}\n\ninstall_ovmf() {')]),
     # Keys of every kind of matrix, inputs of every trigger, a matrix that is made while the workflow runs, a text.
     Case("KB681", [(AMD64, "      - name: Build\n", "      - if: matrix.asset != '' && needs.some.result == 'x.matrix.y'\n        uses: sign\n        with:\n          matrix: matrix.nothing\n      - name: Build\n"), (AMD64, "  build-asset:\n", "  build-asset:\n    needs: [some]\n")]),
     Case("KB681", [(AMD64, "  remove-rootfs-binary-artifacts:\n    needs: build-asset-rootfs\n    strategy:\n      matrix:\n        asset:\n          - agent\n", "  remove-rootfs-binary-artifacts:\n    strategy:\n      matrix: ${{ fromJSON(inputs.list) }}\n    env:\n      A: ${{ matrix.any }}\n"), (AMD64, "    inputs:\n", "    inputs:\n      list:\n        type: string\n")]),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kata_bundle.manifest.document import Document
     from kata_bundle.manifest.positions import KeyPath
 
-__all__ = ["read_expressions"]
+__all__ = ["read_expressions", "read_lone_values"]
 
 _NAMES: Final = re.compile(r"(?<![\w.'])(matrix|inputs?|needs)\.([A-Za-z_][\w-]*)")
 _EXPRESSION: Final = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
@@ -83,3 +83,14 @@ def _texts(value: object, where: KeyPath) -> Iterator[tuple[KeyPath, str, str]]:
             yield from _texts(inner, (*where, i))
     elif isinstance(value, str) and "." in value:
         yield where, str(where[-1]), value
+
+
+def read_lone_values(document: Document) -> Iterator[Item]:
+    """Yield the keys of matrices whose value is a single one, not a list, and no expression that makes a list."""
+    jobs = document.data.get("jobs") if isinstance(document.data, dict) else None
+    for job, table in jobs.items() if isinstance(jobs, dict) else ():
+        strategy = table.get("strategy") if isinstance(table, dict) else None
+        matrix = strategy.get("matrix") if isinstance(strategy, dict) else None
+        for key, value in matrix.items() if isinstance(matrix, dict) else ():
+            if isinstance(value, str | int | float) and "fromjson" not in str(value).lower() and "needs." not in str(value):
+                yield Item(str(key), document.span(("jobs", job, "strategy", "matrix", key)))

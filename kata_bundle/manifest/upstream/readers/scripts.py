@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import posixpath
 import re
+from bisect import bisect
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.manifest.upstream.facts import Item, Script
@@ -38,6 +40,7 @@ _TAKEN: Final = re.compile(
 _READ_INTO: Final = re.compile(r"\bread((?:[ \t]+-\w+)*(?:[ \t]+[A-Za-z_]\w*)+)")
 _NAME: Final = re.compile(r"[A-Za-z_]\w*")
 _MAX_VALUE: Final = 400
+_MOST_REFUSED: Final = 20
 _BARE: Final = re.compile(r"(?<![\w$%{}\\'\"(/@!,.-])\{([a-z_][a-z0-9_]{3,})\}(?![}\w<>])")
 _IMAGE: Final = re.compile(r"\$\{([A-Z0-9_]+)_CONTAINER_BUILDER:-\"?\$\(get_([a-z0-9_]+)_image_name\)")
 _DEFINES: Final = re.compile(r"^[ \t]*(?:function[ \t]+([A-Za-z_]\w*)|([A-Za-z_]\w*)[ \t]*\(\))", re.MULTILINE)
@@ -45,6 +48,12 @@ _CALLS: Final = re.compile(
     r"(?:^[ \t]*|[;&|][ \t]+|\b(?:then|do|else|if|!)[ \t]+|\$\()([a-z]\w*_\w+)(?=[ \t;)\n]|$)(?![ \t]*\(\))", re.MULTILINE
 )
 _SCRIPTS: Final = re.compile(r"(?:tools|ci|tests)/(?!.*/vendor/).*\.(?:sh|bash)")
+_OPENS: Final = re.compile(
+    r"^(?:function[ \t]+)?[\w:.-]+[ \t]*\(\)[ \t]*(?:\n[ \t]*)?[{(]|^function[ \t]+[\w:.-]+[ \t]*\{", re.MULTILINE
+)
+_CLOSES: Final = re.compile(r"^[})]", re.MULTILINE)
+_LOCAL: Final = re.compile(r"^local[ \t]+[A-Za-z_]\w*", re.MULTILINE)
+_UNCLOSED: Final = re.compile(r"(?<!\[)\[[ \t]+-[a-z][ \t]+\"\$\{?\w+\}?\"\](?!\])")
 _LAST_COMMIT: Final = re.compile(r"\bget_last_modification[ \t]+\"?\$\{?repo_root_dir\}?/([A-Za-z0-9_./-]+)(?![\w$/{*])")
 _TAKES_IN: Final = re.compile(
     r"(?:^|[;&|]|\bthen\b)[ \t]*(?:source|\.|bash)[ \t]+\"?\$\{?repo_root_dir\}?/([A-Za-z0-9_./-]+\.(?:sh|bash))\b", re.MULTILINE
@@ -117,7 +126,21 @@ def _script(text: Text) -> Script:
         images=tuple((text.item(match), match.group(2)) for match in _IMAGE.finditer(code.text)),
         paths=tuple(_paths(text, code.text)),
         calls=tuple(_calls(text, code.text)),
+        refused=tuple(islice(_refused(text, code.text), _MOST_REFUSED)),
     )
+
+
+def _refused(text: Text, code: str) -> Iterator[Item]:
+    """Yield declarations of local variables at the left margin outside of functions, and tests whose bracket is not closed."""
+    opens = [match.start() for match in _OPENS.finditer(code)]
+    closes = [match.start() for match in _CLOSES.finditer(code)]
+    for match in _LOCAL.finditer(code):
+        opened, closed = (places[bisect(places, match.start()) - 1] if places else -1 for places in (opens, closes))
+        inside = -1 < opened < match.start() and not opened < closed < match.start()
+        if not inside:
+            yield text.item(match, 0)
+    for match in _UNCLOSED.finditer(code):
+        yield text.item(match, 0)
 
 
 def _calls(text: Text, code: str) -> Iterator[Item]:

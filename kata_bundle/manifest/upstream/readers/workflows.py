@@ -16,7 +16,7 @@ from kata_bundle.core.errors import UsageError
 from kata_bundle.manifest.document import parse_document
 from kata_bundle.manifest.upstream import codes
 from kata_bundle.manifest.upstream.facts import Artefact, Item, Matrix
-from kata_bundle.manifest.upstream.readers.expressions import read_expressions
+from kata_bundle.manifest.upstream.readers.expressions import read_expressions, read_lone_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,10 +54,14 @@ def is_wanted(name: str) -> bool:
     return name.startswith(f"{FOLDER}/") and name.endswith((".yaml", ".yml"))
 
 
-def read_matrices(reading: Reading) -> tuple[list[Matrix], list[Expression]]:
-    """Return the matrices of all workflows, in the order of their names, and what expressions name in those that build."""
+def read_matrices(reading: Reading) -> tuple[list[Matrix], list[Expression], list[Item]]:
+    """Return the matrices of all workflows, in the order of their names.
+
+    Return as well, of those that build, the names in expressions, and keys of matrices that have no list.
+    """
     found: list[Matrix] = []
     expressions: list[Expression] = []
+    lone: list[Item] = []
     names = sorted(n for n in reading.files.names if is_wanted(n))
     pattern = _BUILD if any(_BUILD.fullmatch(name) for name in names) else _OLD_BUILD
     for name in names:
@@ -74,9 +78,10 @@ def read_matrices(reading: Reading) -> tuple[list[Matrix], list[Expression]]:
         found += _matrices(reading, text, document, arch_name, strict=pattern is _BUILD)
         if build is not None and pattern is _BUILD:
             expressions += read_expressions(document)
+            lone += read_lone_values(document)
     if not any(matrix.builds for matrix in found):
         reading.not_understood(Span(path=FOLDER), "no workflow that builds components was found", code=codes.MISSING)
-    return found, expressions
+    return found, expressions, lone
 
 
 def _document(reading: Reading, text: Text) -> Document | None:

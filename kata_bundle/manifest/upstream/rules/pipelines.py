@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from kata_bundle.manifest.upstream.facts import UpstreamTree
 
-__all__ = ["foreign_artefacts", "unknown_names"]
+__all__ = ["foreign_artefacts", "lone_values", "unknown_names"]
 
 
 @tree_rule("KB680", "a job that names another architecture's artefacts")
@@ -54,3 +54,15 @@ def unknown_names(tree: UpstreamTree) -> Iterator[Problem]:
             noun = {"matrix": f"{owner} key in its matrix", "needs": f"{owner} job among its needs"}.get(expression.kind, owner)
             hint = did_you_mean(name, expression.known)
             yield Problem(span=expression.used.span, message=f'"{expression.used.name}": {noun}', hint=hint)
+
+
+@tree_rule("KB683", "a key of a matrix without a list")
+def lone_values(tree: UpstreamTree) -> Iterator[Problem]:
+    """A key of a build matrix has a single value. The workflow is refused as a whole: every key needs a list.
+
+    Repair: make a list with one entry.
+
+    False alarm: none; an expression that makes a list of JSON is not reported.
+    """
+    for item in tree.lone_values:
+        yield Problem(span=item.span, message=f'the key "{item.name}" of this matrix has no list')

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from kata_bundle.manifest.upstream.facts import Item, UpstreamTree
 
-__all__ = ["bare_names", "builder_images", "lost_functions", "missing_paths", "misspelt_variables"]
+__all__ = ["bare_names", "builder_images", "lost_functions", "missing_paths", "misspelt_variables", "refused_lines"]
 
 _LENGTHS = range(6, 61)
 
@@ -42,7 +42,7 @@ class _Slips:
 
 def _is_slip(one: str, other: str) -> bool:
     """Return whether two names differ by a letter, or by two neighbours that changed places, within a word."""
-    if one == other or one.isupper() != other.isupper() or one.count("_") != other.count("_"):
+    if one.lower() == other.lower() or one.isupper() != other.isupper() or one.count("_") != other.count("_"):
         return False
     if one.rstrip("0123456789") == other.rstrip("0123456789"):
         return False
@@ -72,12 +72,15 @@ def misspelt_variables(tree: UpstreamTree) -> Iterator[Problem]:
         unset = [item for name, item in script.reads.items() if name not in everywhere]
         unread = [item for name, item in script.sets.items() if name not in read_somewhere and name not in script.shared]
         for items, known, what, other_what in (
-            (unset, mine, "sets", "read"),
+            (unset, mine | (set(script.reads) & everywhere), "sets", "read"),
             (unread, script.used & (mine | set(script.reads)), "reads", "set"),
         ):
             slips = _Slips(known if items else ())
+            capitals = {name.lower(): name for name in known if name.isupper() and len(name) > 1}
             for item in items:
-                other = slips.like(item.name)
+                # A variable of the environment is in capitals; the same name without them is another one.
+                other = capitals.get(item.name) if what == "sets" else None
+                other = slips.like(item.name) if other is None else other
                 if other is not None:
                     message = f'nothing {what} "{item.name}", which is {other_what} here'
                     yield Problem(span=item.span, message=message, hint=f'did you mean "{other}"?')
@@ -165,3 +168,18 @@ def lost_functions(tree: UpstreamTree) -> Iterator[Problem]:
         if other is not None:
             message = f'"{item.name}" is called, but no script defines it'
             yield Problem(span=item.span, message=message, hint=f'did you mean "{other}"?')
+
+
+@tree_rule("KB684", "a line of a script that the shell refuses")
+def refused_lines(tree: UpstreamTree) -> Iterator[Problem]:
+    """A packaging script declares a local variable outside of every function, or has no blank before a test's last bracket.
+
+    The shell says so when it comes to the line, and goes on or stops with an error.
+
+    Repair: take "local" away, or add the blank.
+
+    False alarm: a line of a text that is no part of the script.
+    """
+    for script in tree.scripts:
+        for item in script.refused:
+            yield Problem(span=item.span, message=f'the shell refuses "{item.name}"')
