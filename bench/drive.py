@@ -1,6 +1,6 @@
 """Programs for the measurements that drive one part of this program alone, as whole processes: ``python drive.py PART ...``.
 
-    extract  [--durable] LAYOUT ARCH DEST COMPONENT...   unpack layers of a bundle, every frame authenticated
+    extract  [--durable] JOBS DEST                       unpack layers as a JSON file names them, every frame authenticated
     tarballs FOLDER DEST COMPONENT...                    unpack foreign tarballs, unverified
     pack     [--level N] DEST TREE...                    pack trees, each to DEST/<name>.tar.zst
     tarfile  FOLDER DEST COMPONENT...                    what Python's own tarfile does, for comparison
@@ -18,25 +18,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 JOBS = 2
 
 
-def extract(layout: str, arch: str, dest: str, *components: str, durable: bool = False) -> None:
-    """Unpack layers of a bundle."""
-    from kata_bundle.archive.extract import ExtractOptions, LayerJob, extract_layers
-    from kata_bundle.core.arch import Arch
-    from kata_bundle.oci import open_bundle
+def extract(jobs: str, dest: str, *, durable: bool = False) -> None:
+    """Unpack layers; ``jobs`` is a file with a list of name, path, and the table's digest, offset and size."""
+    import json
 
-    bundle = open_bundle(Path(layout))
-    which = Arch.parse(arch)
-    layers = bundle.index(which).layers
+    from kata_bundle.archive.extract import ExtractOptions, LayerJob, extract_layers
+    from kata_bundle.archive.toc import TableRef
+    from kata_bundle.core.digest import Digest
+
     target = Path(dest)
     target.mkdir(parents=True, exist_ok=True)
-    jobs = [
+    found = [
         LayerJob(
-            what=name, path=bundle.layer_path(which, name), target=target, packed=layers[name].packed,
-            tree=layers[name].tree, table=getattr(layers[name], "table", None),
+            what=name, path=Path(path), target=target,
+            table=TableRef(digest=Digest(digest), offset=offset, size_bytes=size),
         )
-        for name in components
+        for name, path, digest, offset, size in json.loads(Path(jobs).read_bytes())
     ]  # fmt: skip
-    extract_layers(jobs, options=ExtractOptions(jobs=JOBS, durable=durable))
+    extract_layers(found, options=ExtractOptions(jobs=JOBS, durable=durable))
 
 
 def tarballs(folder: str, dest: str, *components: str) -> None:

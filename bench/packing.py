@@ -102,7 +102,8 @@ def _medium(room: Room, result: Result) -> int | None:
         return None
     target = room.disk / "medium"
     shutil.rmtree(target, ignore_errors=True)
-    argv = [*KATA_BUNDLE, "media", "export", "--arch", "x86_64", "-o", target, room.corpus.bundle("r1"), room.corpus.bundle("r2")]
+    bundles = [f"{release}={room.corpus.bundle(release)}" for release in ("r1", "r2")]
+    argv = [*KATA_BUNDLE, "media", "export", "--arch", "x86_64", "-o", target, *bundles]
     result.samples["kata-bundle media export"] = [room.launcher.run(argv)]
     size = _size_of(target)
     shutil.rmtree(target)

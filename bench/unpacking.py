@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -12,7 +14,6 @@ from bench.peers import find_peer, serial_unpack
 from bench.room import DRIVE, KATA_BUNDLE, Result, at_least, at_most, size_ratio, time_ratio
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -44,8 +45,22 @@ def _shell(name: str, program: str, script: str, folder: Path, components: Seque
 
 
 def _extractor(room: Room, components: Sequence[str], *flags: str, name: str = EXTRACTOR) -> Contender:
-    layout = room.corpus.bundle("r1")
-    return Contender(name=name, argv=lambda to: [*DRIVE, "extract", *flags, layout, room.arch, to, *components])
+    from kata_bundle.core.arch import Arch
+    from kata_bundle.oci import open_bundle
+
+    bundle = open_bundle(room.corpus.bundle("r1"))
+    layers = bundle.index(Arch.X86_64).layers
+    rows = []
+    for component in components:
+        table = layers[component].table
+        if table is None:
+            msg = f"the layer of {component} has no table of contents"
+            raise RuntimeError(msg)
+        path = os.path.abspath(bundle.layer_path(Arch.X86_64, component))
+        rows.append((component, path, table.digest, table.offset, table.size_bytes))
+    jobs = room.launcher.folder / f"jobs-{len(components)}.json"
+    jobs.write_text(json.dumps(rows))
+    return Contender(name=name, argv=lambda to: [*DRIVE, "extract", *flags, jobs, to])
 
 
 def install_argv(layout: Path, root: Path, shim: str = QEMU, *flags: str) -> list[str | Path]:
