@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ActionDocument", "action_recipe"]
 
 _PLACE: Final = re.compile(r"\{([a-z]+)\}")
+_KINDS: Final = {"fetch": SourceKind.FETCH, "packages": SourceKind.PACKAGE, "tree": SourceKind.TREE}
 PackageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+$", max_length=200)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.+-]*$", max_length=100)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4095)]
@@ -44,6 +45,7 @@ class SourceDocument(_Document):
     size: Annotated[int, Field(ge=0)] | None = None
     suite: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")] | None = None
     packages: list[PackageName] | None = None
+    tree: Name | None = None
     files: Text | None = None
     path: Text | None = None
     unpack: bool = True
@@ -58,7 +60,7 @@ class ImageDocument(_Document):
     target: Text = Field(alias="to")
     size_mib: Annotated[int, Field(ge=1, le=65536)] | None = None
     label: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]*$", max_length=16)] = ""
-    verity: bool = False
+    verity: Text | None = None
 
 
 class ActionDocument(_Document):
@@ -139,11 +141,11 @@ def action_recipe(document: ActionDocument, links: tuple[Link, ...], where: str,
 
 
 def _source(document: SourceDocument, where: str, found: list[str]) -> Source:
-    given = [name for name in ("fetch", "packages", "files") if getattr(document, name) is not None]
+    given = [name for name in ("fetch", "packages", "tree", "files") if getattr(document, name) is not None]
     if len(given) != 1:
-        found.append(f"{where}: state one of fetch, packages and files, found {', '.join(given) or 'none'}")
-    kind = {"fetch": SourceKind.FETCH, "packages": SourceKind.PACKAGE}.get(given[0] if given else "", SourceKind.FILES)
-    wanted = {SourceKind.FETCH: ("sha256", "size"), SourceKind.PACKAGE: ("suite",), SourceKind.FILES: ()}[kind]
+        found.append(f"{where}: state one of fetch, packages, tree and files, found {', '.join(given) or 'none'}")
+    kind = _KINDS.get(given[0] if given else "", SourceKind.FILES)
+    wanted = {SourceKind.FETCH: ("sha256", "size"), SourceKind.PACKAGE: ("suite",)}.get(kind, ())
     found += [
         f"{where}.{name}: {'is missing' if name in wanted else f'does not belong to {kind}'}"
         for name in ("sha256", "size", "suite")
@@ -163,6 +165,7 @@ def _source(document: SourceDocument, where: str, found: list[str]) -> Source:
         size_bytes=document.size,
         suite=document.suite or "",
         packages=tuple(sorted(document.packages or ())),
+        tree=document.tree or "",
         path=document.files or document.path or "",
         is_unpacked=document.unpack,
         strip=document.strip,
@@ -170,10 +173,12 @@ def _source(document: SourceDocument, where: str, found: list[str]) -> Source:
 
 
 def _image(document: ImageDocument, where: str, found: list[str]) -> ImagePlan:
-    try:
-        parse_relpath(document.target)
-    except ArchiveError as error:
-        found.append(f"{where}.to: {error}")
+    for key, text in (("to", document.target), ("verity", document.verity)):
+        if text is not None:
+            try:
+                parse_relpath(text)
+            except ArchiveError as error:
+                found.append(f"{where}.{key}: {error}")
     if (document.format == "ext4") != (document.size_mib is not None):
         found.append(f"{where}.size_mib: belongs to ext4, and to that alone")
     if document.label and document.format in {"squashfs", "cpio"}:
@@ -184,5 +189,5 @@ def _image(document: ImageDocument, where: str, found: list[str]) -> ImagePlan:
         target=document.target,
         size_mib=document.size_mib,
         label=document.label,
-        has_verity=document.verity,
+        verity=document.verity or "",
     )

@@ -25,6 +25,8 @@ class SourceKind(StrEnum):
     """Files of the network, by digest."""
     PACKAGE = "package"
     """Files of a pinned distribution package."""
+    TREE = "tree"
+    """A pinned tree of distribution packages, as toolchains are."""
     FILES = "files"
     """Files that lie beside the rule."""
 
@@ -60,6 +62,8 @@ class Source:
     suite: str = ""
     packages: tuple[str, ...] = ()
     """Packages of ``suite``, unpacked over each other."""
+    tree: str = ""
+    """Name of the package tree, of the component's own architecture."""
     path: str = ""
     """Of ``files``: file or folder beside the rule. Of the others: the archive or folder inside that is meant."""
     is_unpacked: bool = True
@@ -74,6 +78,7 @@ class Source:
             "kind": self.kind.value,
             "digest": self.digest,
             "packages": list(self.packages),
+            "tree": self.tree,
             "path": self.path,
             "unpack": self.is_unpacked,
             "strip": self.strip,
@@ -92,8 +97,8 @@ class ImagePlan:
     size_mib: int | None = None
     """Of ``ext4``: its size; the others are as large as they need to be."""
     label: str = ""
-    has_verity: bool = False
-    """Whether a dm-verity tree is appended, and its root hash and layout written to ``<target>.verity``."""
+    verity: str = ""
+    """Where below ``opt/kata`` the root hash goes of the dm-verity tree that is appended; nothing is appended when empty."""
 
     def to_key(self) -> dict[str, Any]:
         """Return everything that can change the result, as JSON data."""
@@ -103,7 +108,7 @@ class ImagePlan:
             "target": self.target,
             "size_mib": self.size_mib,
             "label": self.label,
-            "verity": self.has_verity,
+            "verity": self.verity,
         }
 
 

@@ -228,6 +228,9 @@ class _Maker:
                 pins = book.source_pins(source, target.arch)
                 self._sources.ensure(pins, target.arch)
                 tree = unpack_packages(pins, store)
+            case SourceKind.TREE:
+                toolchain, pinned = book.package_tree(source.tree, target.arch)
+                tree = make_builder(toolchain, pinned, store, self._packages, progress=self._progress)
             case SourceKind.FILES:
                 path = book.files(target.component, source)
                 tree = local_tree(path)

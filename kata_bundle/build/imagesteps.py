@@ -19,7 +19,7 @@ __all__ = ["image_steps"]
 
 
 # Each text is run with: $1 the folder, $2 the image, $3 a UUID, $4 the label or "", $5 the size in MiB or "", $6 the date,
-# $7 a salt.
+# $7 a salt, $8 where the root hash goes.
 
 _EXT4: Final = """set -eu
 tar --format=gnu --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$6" -C "$1" -cf content.tar .
@@ -53,7 +53,7 @@ veritysetup format --uuid "$3" --salt "$7" --data-block-size 4096 --hash-block-s
   --hash-offset $(( blocks * 4096 )) "$2" "$2" > verity.txt
 root=$(sed -n 's/^Root hash:[[:space:]]*//p' verity.txt)
 test -n "$root"
-printf 'root_hash=%s,salt=%s,data_blocks=%s,data_block_size=4096,hash_block_size=4096\\n' "$root" "$7" "$blocks" > "$2.verity"
+printf 'root_hash=%s,salt=%s,data_blocks=%s,data_block_size=4096,hash_block_size=4096\\n' "$root" "$7" "$blocks" > "$8"
 """
 """Appends a dm-verity tree and writes what a kernel needs to check the image, in the spelling of Kata's configuration files."""
 
@@ -71,6 +71,7 @@ def image_steps(plan: ImagePlan, component: str) -> tuple[tuple[str, ...], ...]:
     words = ("sh", f"{{{folder}}}/{name}", image, uuid, plan.label, size, str(DEFAULT_SOURCE_DATE))
     parent = plan.target.rpartition("/")[0]
     steps: list[tuple[str, ...]] = [("mkdir", "-p", f"{{out}}/{parent}"), ("sh", "-c", _TEXTS[plan.format], *words)]
-    if plan.has_verity:
-        steps.append(("sh", "-c", _VERITY, *words, seed))
+    if plan.verity:
+        folder = plan.verity.rpartition("/")[0]
+        steps += [("mkdir", "-p", f"{{out}}/{folder}"), ("sh", "-c", _VERITY, *words, seed, f"{{out}}/{plan.verity}")]
     return tuple(steps)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kata_bundle.build.actionrules import ActionRecipe
 from kata_bundle.build.deblock import DebLock, DebPin
 from kata_bundle.build.rules import DebRecipe
 from kata_bundle.build.sources import is_served
@@ -101,6 +102,8 @@ def _needs(rules: Mapping[str, Rule]) -> list[_Need]:
         for arch, recipe in rule.recipes.items():
             if isinstance(recipe, DebRecipe):
                 found |= {_Need(suite=recipe.suite, name=p.name, arch=arch, is_meta=p.is_meta) for p in recipe.packages}
+            elif isinstance(recipe, ActionRecipe):
+                found |= {_Need(suite=s.suite, name=p, arch=arch, is_meta=False) for s in recipe.sources for p in s.packages}
     return sorted(found)
 
 

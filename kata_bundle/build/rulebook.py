@@ -130,7 +130,11 @@ class Rulebook:
 
     def toolchain(self, recipe: ActionRecipe) -> tuple[Toolchain, PinnedToolchain]:
         """Return what the recipe is carried out in; raises like :func:`require_toolchain`."""
-        return require_toolchain(self._toolchains, self._pinned, recipe.toolchain, recipe.machine)
+        return self.package_tree(recipe.toolchain, recipe.machine)
+
+    def package_tree(self, name: str, arch: Arch) -> tuple[Toolchain, PinnedToolchain]:
+        """Return a pinned tree of packages; raises like :func:`require_toolchain`."""
+        return require_toolchain(self._toolchains, self._pinned, name, arch)
 
     def version(self, target: Target) -> str:
         """Return the version of what the recipe makes."""
@@ -209,6 +213,9 @@ class Rulebook:
             parts["toolchain"] = toolchain_key(toolchain, pinned)
             parts["version"] = self.version(target)
             parts["program"] = ACTION_VERSION
+            trees = {s.name: toolchain_key(*self.package_tree(s.tree, target.arch)) for s in recipe.sources if s.tree}
+            if trees:
+                parts["trees"] = trees
             files = [source for source in recipe.sources if source.kind is SourceKind.FILES]
             if files:
                 parts["files"] = {

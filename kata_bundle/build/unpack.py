@@ -61,6 +61,11 @@ def unpack_archive(stream: BinaryIO, store: Store, *, what: str, strip: int) -> 
                         entries[path] = Hardlink(target=target)
                     case _:
                         reader.fail("is neither file, folder nor link")
+    except ArchiveError as error:
+        if what in str(error):
+            raise
+        msg = f"{what}: {error}"
+        raise ArchiveError(msg) from None
     except (lzma.LZMAError, zlib.error, EOFError, OSError) as error:
         if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile) and error.errno is not None:
             raise

@@ -33,6 +33,7 @@ __all__ = [
     "node_jobs_option",
     "pass_app",
     "quiet_option",
+    "sandbox_option",
     "selection_options",
     "store_option",
 ]
@@ -48,6 +49,7 @@ class App:
     dry_run: bool = False
     jobs: int = 0
     store_path: str | None = None
+    sandbox: str = "bubblewrap"
     manifests: str | None = None
     _progress: Any = field(default=None)
 
@@ -158,6 +160,14 @@ quiet_option = _option("-q", "--quiet", target="quiet", is_flag=True, help="Prin
 dry_run_option = _option("--dry-run", target="dry_run", is_flag=True, help="Show what would be done; change nothing.")
 jobs_option = _option(
     "-j", "--jobs", target="jobs", type=click.IntRange(1, 256), metavar="N", help="Worker threads [default: processors]."
+)
+sandbox_option = _option(
+    "--sandbox",
+    target="sandbox",
+    type=click.Choice(["bubblewrap", "none"]),
+    envvar="KATA_BUNDLE_SANDBOX",
+    show_envvar=True,
+    help="Walls around programs that rules run; what is made with none is not hermetic and never shared [default: bubblewrap].",
 )
 node_jobs_option = _option(
     "-j", "--jobs", target="jobs", type=click.IntRange(1, 256), metavar="N", help="Threads that unpack [default: 2]."

@@ -15,6 +15,7 @@ from kata_bundle.cli.app import (
     manifests_option,
     pass_app,
     quiet_option,
+    sandbox_option,
     store_option,
 )
 from kata_bundle.core.arch import Arch
@@ -43,16 +44,10 @@ Examples:
     type=click.Path(exists=True, file_okay=False),
     help="Read the build rules there [default: the shipped ones].",
 )
-@click.option(
-    "--sandbox",
-    type=click.Choice(["bubblewrap", "none"]),
-    default="bubblewrap",
-    show_default=True,
-    help="Walls around programs that rules run; results made with none are not hermetic and never shared.",
-)
 @click.option("--keep-going", "-k", is_flag=True, help="After a failure make everything that does not need what failed.")
 @store_option
 @manifests_option
+@sandbox_option
 @jobs_option
 @dry_run_option
 @json_option
@@ -64,7 +59,6 @@ def command(
     arches: tuple[Arch, ...],
     is_list: bool,
     rules: str | None,
-    sandbox: str,
     keep_going: bool,
 ) -> None:
     """Make components, by default all that have a rule, and keep them in the store.
@@ -95,7 +89,7 @@ def command(
         store,
         targets,
         jobs=app.job_count,
-        workshop=Workshop(backend=Backend(sandbox)),
+        workshop=Workshop(backend=Backend(app.sandbox)),
         keep_going=keep_going,
         progress=app.progress,
     )

@@ -15,6 +15,7 @@ from kata_bundle.cli.app import (
     manifests_option,
     pass_app,
     quiet_option,
+    sandbox_option,
     selection_options,
     store_option,
 )
@@ -49,6 +50,7 @@ Examples:
 @click.option("--level", type=click.IntRange(1, 22), default=10, show_default=True, help="zstd level of the layers.")
 @store_option
 @manifests_option
+@sandbox_option
 @jobs_option
 @dry_run_option
 @json_option

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kata_bundle.build import Rulebook, Target, build_plan
+from kata_bundle.build import Rulebook, Target, Workshop, build_plan
+from kata_bundle.build.sandbox import Backend
 from kata_bundle.bundle.pack import Content, pack_contents
 from kata_bundle.core.errors import LockError, UsageError
 from kata_bundle.plan.closure import plan_closure
@@ -125,7 +126,8 @@ def make_layers(app: App, prepared: Prepared, store: Store, *, recipe: Recipe, s
     """Return the layer of every planned component, in plan order, making and packing what the store lacks."""
     planned = prepared.plan.components
     targets = [Target(arch=c.arch, component=c.component) for c in planned if (c.arch, c.component) not in prepared.imported]
-    built = build_plan(prepared.book, store, targets, jobs=app.job_count, progress=app.progress)
+    workshop = Workshop(backend=Backend(app.sandbox))
+    built = build_plan(prepared.book, store, targets, jobs=app.job_count, workshop=workshop, progress=app.progress)
     contents = [
         Content(
             component=b.component,
