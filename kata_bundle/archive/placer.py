@@ -200,7 +200,13 @@ class Placer:
             self._announce("unlink", path)
             os.unlink(name, dir_fd=directory)
         self._announce("mkdir", path)
-        os.mkdir(name, 0o700, dir_fd=directory)
+        try:
+            os.mkdir(name, 0o700, dir_fd=directory)
+        except FileExistsError:
+            # Another layer that is unpacked into the same tree at this moment was faster.
+            if not stat.S_ISDIR(os.lstat(name, dir_fd=directory).st_mode):
+                raise
+            return
         self._pending.setdefault(path, (DIRECTORY_MODE, None))
 
     def _announce(self, verb: str, path: str) -> None:

@@ -321,3 +321,30 @@ def test_descriptors_are_not_led_by_links(tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             directories.descriptor("real/none/x")
         assert directories.descriptor("real/sub")
+
+
+class MeanwhileMade(FileOps):
+    """Makes each directory just before it is made here, as another thread that unpacks into the same tree may."""
+
+    def __init__(self, *, as_file: bool = False) -> None:
+        super().__init__()
+        self._as_file = as_file
+
+    def announce(self, verb: str, path: str) -> None:
+        super().announce(verb, path)
+        if verb == "mkdir":
+            if self._as_file:
+                Path(path).write_text("in the way")
+            else:
+                os.mkdir(path)
+
+
+def test_a_directory_that_another_layer_made_meanwhile_is_used(tmp_path: Path) -> None:
+    placed(tmp_path, lambda p: put_directory(p, "a", 0o750), lambda p: put_file(p, "a/b"), files=MeanwhileMade())
+    assert (tmp_path / AB).read_bytes() == b"new"
+    assert stat.S_IMODE((tmp_path / A).stat().st_mode) == 0o750
+
+
+def test_a_file_that_appears_where_a_directory_is_made_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileExistsError):
+        placed(tmp_path, lambda p: put_directory(p, "a"), files=MeanwhileMade(as_file=True))
