@@ -7,14 +7,25 @@ packed layer of each lies. Must not know: what is installed, or where.
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from kata_bundle.core.componentmap import FILE_NAME, ComponentMap, Selected, component_of_tarball, tarball_name
+from kata_bundle.core.componentmap import (
+    FILE_NAME,
+    TARBALL_SUFFIX,
+    ComponentMap,
+    Selected,
+    component_of_tarball,
+    tarball_name,
+)
 from kata_bundle.core.digest import CHUNK_SIZE, digest_bytes, digest_stream
 from kata_bundle.core.errors import HostError, IntegrityError, UsageError
 from kata_bundle.node.receipt import SourceKind
+from kata_bundle.node.unpacked import places_below, read_unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -246,7 +257,10 @@ class BundleSource(_Local):
 
 
 class TarballDirectory(_Local):
-    """``kata-static-<component>.tar.zst`` files, beside ``shim-components.json`` or in its ``tarballs`` folder."""
+    """``kata-static-<component>.tar.zst`` files, beside ``shim-components.json`` or in its ``tarballs`` folder.
+
+    In place of a tarball there may be a folder ``kata-static-<component>`` with the files themselves.
+    """
 
     kind = SourceKind.TARBALLS
 
@@ -257,6 +271,8 @@ class TarballDirectory(_Local):
         self._map = ComponentMap.parse(data, what=str(path / FILE_NAME))
         folder = path / _TARBALL_FOLDER
         self._tarballs = folder if folder.is_dir() else path
+        self._packed: dict[str, LayerRef] = {}
+        self._scratch: str | None = None
 
     def digest(self) -> Digest:
         """Return the digest of the component map."""
@@ -283,20 +299,25 @@ class TarballDirectory(_Local):
         return tuple(sorted(self._map.shims))
 
     def places(self) -> tuple[str, ...]:
-        """Return the component map, the folder of tarballs and every tarball."""
+        """Return the component map, the folder of tarballs, every tarball and everything in folders of components."""
         folder = os.path.realpath(self._tarballs)
-        tarballs = (os.path.realpath(os.path.join(folder, name)) for name in os.listdir(folder) if component_of_tarball(name))
+        tarballs = [os.path.realpath(os.path.join(folder, name)) for name in os.listdir(folder) if component_of_tarball(name)]
+        for name in self._folders():
+            tarballs += places_below(os.path.realpath(self._folder(name)))
         return (os.path.realpath(self._path / FILE_NAME), folder, *tarballs)
 
     def components(self, arch: Arch) -> frozenset[str]:
-        """Return the components that have a tarball here; a folder is of one architecture."""
+        """Return the components that have a tarball or a folder here, which is of one architecture."""
         del arch
-        return frozenset(name for file in os.listdir(self._tarballs) if (name := component_of_tarball(file)) is not None)
+        tarballs = {name for file in os.listdir(self._tarballs) if (name := component_of_tarball(file)) is not None}
+        return frozenset({*tarballs, *self._folders()})
 
     def layer(self, arch: Arch, component: str) -> LayerRef:
-        """Return the tarball with its digest, which is computed here."""
+        """Return the tarball with its digest, which is computed here; a folder in its place is packed into a temporary one."""
         del arch
         path = self._tarballs / tarball_name(component)
+        if not path.exists() and self._folder(component).is_dir():
+            return self._pack(component)
         try:
             with path.open("rb") as stream:
                 packed, size = digest_stream(iter(lambda: stream.read(CHUNK_SIZE), b""))
@@ -307,3 +328,32 @@ class TarballDirectory(_Local):
             msg = f'"{path}" cannot be read: {error.strerror}'
             raise IntegrityError(msg) from None
         return LayerRef(component=component, path=path, packed=packed, packed_size_bytes=size, origin="foreign")
+
+    def _folder(self, component: str) -> Path:
+        return self._tarballs / tarball_name(component).removesuffix(TARBALL_SUFFIX)
+
+    def _folders(self) -> tuple[str, ...]:
+        """Return the components that have a folder and no tarball."""
+        names = sorted(
+            name
+            for file in os.listdir(self._tarballs)
+            if (name := component_of_tarball(file + TARBALL_SUFFIX)) is not None and (self._tarballs / file).is_dir()
+        )
+        return tuple(name for name in names if not (self._tarballs / tarball_name(name)).exists())
+
+    def _pack(self, component: str) -> LayerRef:
+        if component not in self._packed:
+            if self._scratch is None:
+                self._scratch = tempfile.mkdtemp(prefix="kata-bundle-")
+                weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+            path = Path(self._scratch, tarball_name(component))
+            made = read_unpacked(self._folder(component)).pack(path)
+            self._packed[component] = LayerRef(
+                component=component,
+                path=path,
+                packed=made.packed,
+                packed_size_bytes=made.packed_size_bytes,
+                origin="foreign",
+                tree=made.tree,
+            )
+        return self._packed[component]

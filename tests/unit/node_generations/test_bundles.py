@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from kata_bundle.archive.layer import scan_layer
+from kata_bundle.archive.layer import extract_layer, scan_layer
 from kata_bundle.core.arch import Arch
-from kata_bundle.core.errors import HostError, IntegrityError
+from kata_bundle.core.errors import ArchiveError, HostError, IntegrityError
 from kata_bundle.node.install import install, plan_install
 from kata_bundle.node.receipt import SourceKind
 from kata_bundle.node.source import open_source
 from kata_bundle.oci.bundle import write_bundle
 from kata_bundle.oci.bundleindex import BundleIndex, BundleLayer
-from tests.fixtures.node import SHIMS, snapshot
+from tests.fixtures.node import ARCH, SHIMS, World, snapshot
 
 
 @pytest.fixture
@@ -103,3 +104,45 @@ def test_tarballs_may_lie_in_a_folder_of_their_own(world, v1):
     for path in v1.glob("*.tar.zst"):
         path.rename(v1 / "tarballs" / path.name)
     assert install(world.machine(), world.desired(v1, "clh")).receipt.generation == 1
+
+
+def unpack(folder: Path, component: str) -> Path:
+    """Replace a component's tarball by a folder with its files."""
+    tarball = folder / f"kata-static-{component}.tar.zst"
+    place = folder / f"kata-static-{component}"
+    (place / "opt/kata").mkdir(parents=True)
+    extract_layer(tarball, place / "opt/kata", what=component, dest="/opt/kata")
+    tarball.unlink()
+    return place
+
+
+def test_a_folder_in_place_of_a_tarball_installs_the_same(world, v1, tmp_path, put):
+    expected = put(v1, "qemu").receipt.tree
+    folder = shutil.copytree(v1, tmp_path / "folder")
+    unpack(folder, "qemu")
+    assert open_source(folder).components(ARCH) == open_source(v1).components(ARCH)
+    done = put(folder, "qemu")
+    assert done.receipt.tree == expected
+    assert not done.plan.stages
+    assert put(folder, "qemu").plan.changes_nothing
+
+
+def test_links_of_a_folder_stay_links_and_those_to_itself_follow_the_install(tmp_path, v1):
+    folder = shutil.copytree(v1, tmp_path / "folder")
+    place = unpack(folder, "qemu") / "opt/kata"
+    (place / "share/own").symlink_to(place / "share/kata-qemu")
+    (place / "share/host").symlink_to("/usr/share/elsewhere")
+    (place / "bin/with-set-id").write_bytes(b"")
+    (place / "bin/with-set-id").chmod(0o4755)
+    there = World(tmp_path / "root", "/opt/kata-dev")
+    there.root.mkdir()
+    install(there.machine(), there.desired(folder, "qemu"))
+    assert (there.folder / "share/own").readlink() == Path("/opt/kata-dev/share/kata-qemu")
+    assert (there.folder / "share/host").readlink() == Path("/usr/share/elsewhere")
+    assert (there.folder / "bin/with-set-id").stat().st_mode & 0o7777 == 0o755
+    # Anything that changes in the folder is seen by whoever asks only for times.
+    places = open_source(folder).places()
+    assert str(place / "bin/with-set-id") in places
+    (place / "share/out").symlink_to("../../../../etc/passwd")
+    with pytest.raises(ArchiveError, match="share/out"):
+        install(there.machine(), there.desired(folder, "qemu"))

@@ -8,10 +8,11 @@ import tarfile
 import zstandard
 
 from kata_bundle.archive.layer import extract_layer
-from kata_bundle.core.errors import ArchiveError
+from kata_bundle.core.errors import ArchiveError, HostError
+from kata_bundle.node.unpacked import read_unpacked
 from tests.unit.vectors.harness import answers, register_errors, write_tree
 
-register_errors({"path_traversal": ArchiveError})
+register_errors({"path_traversal": ArchiveError, "missing_source": HostError})
 
 TYPES = {"file": tarfile.REGTYPE, "dir": tarfile.DIRTYPE, "symlink": tarfile.SYMTYPE, "hardlink": tarfile.LNKTYPE}
 
@@ -45,3 +46,17 @@ def extract(given):
         for stream in held:
             stream.close()
     return {"directory": root, "new_inode": changed}
+
+
+@answers("copy_tree", area="extraction")
+def copy_tree(given):
+    source, root = given["tmp_path"] / "source", given["tmp_path"] / "root"
+    root.mkdir()
+    write_tree(root, given["destination"])
+    if given["source"] is not None:
+        source.mkdir()
+        write_tree(source, given["source"], {"{SRC}": str(source)})
+    packed = given["tmp_path"] / "packed"
+    read_unpacked(source).pack(packed)
+    extract_layer(packed, root, what="the tree", dest=str(root))
+    return {"directory": root}
