@@ -213,7 +213,7 @@ def _write_documents(layout: Layout, inputs: Sequence[Input], deltas: dict[Diges
                 attached = [deltas[layer.digest] for layer in missing if layer.digest in deltas]
                 if attached:
                     there = [layer for layer in manifest.layers if layout.has(layer.digest)]
-                    data = delta_manifest(image, attached, there)
+                    data = delta_manifest(image, attached, there, is_whole=False)
                     found = replace(layout.add_bytes(data, mediatypes.IMAGE_MANIFEST), artifact_type=DELTA_ARTEFACT)
                     entries = [*(entry for entry in entries if entry.digest != found.digest), found]
             annotations = {mediatypes.ANNOTATION_REF_NAME: each.name}

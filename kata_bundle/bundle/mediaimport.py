@@ -241,7 +241,7 @@ def _wanted(medium: Medium, arch: Arch, entry: BundleLayer) -> Wanted:
     reason = unrepeatable(SourceLayer(arch=arch, entry=entry, path=medium.layout.directory))
     if reason is not None:
         msg = f"{what} cannot be packed to the bytes that it had: {reason}"
-        hint = "import with the zstandard release that has that libzstd; installing a node from the medium needs no packing"
+        hint = "import with the zstandard release that has that libzstd"
         raise IntegrityError(msg, hint=hint)
     return Wanted(arch=arch, entry=entry, chain=chain, read_bytes=sum(delta.descriptor.size_bytes for delta in chain))
 

@@ -72,7 +72,10 @@ class Medium:
             name = entry.annotations.get(mediatypes.ANNOTATION_REF_NAME)
             if name is None or entry.artifact_type is not None:
                 continue
-            below = self.layout.read_index(entry).manifests if mediatypes.is_index(entry.media_type) else (entry,)
+            is_index = mediatypes.is_index(entry.media_type)
+            if not is_index and self.layout.manifest(entry).artifact_type is not None:
+                continue
+            below = self.layout.read_index(entry).manifests if is_index else (entry,)
             images = [self._image(item) for item in below if self.layout.has(item.digest)]
             found[name] = Release(name=name, descriptor=entry, images={image.index.arch: image for image in images})
         return found

@@ -42,6 +42,7 @@ DELTA_ARTEFACT: Final = "application/vnd.katacontainers.deltas.v1"
 """Artefact type of a manifest that holds them."""
 _OLD: Final = "io.katacontainers.delta.old"
 _NEW: Final = "io.katacontainers.delta.new"
+_IMAGE: Final = "io.katacontainers.delta.image"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,17 +72,21 @@ def delta_descriptor(component: str, old: Digest, new: Digest, digest: Digest, s
     )
 
 
-def delta_manifest(subject: Descriptor, deltas: Iterable[Descriptor], layers: Iterable[Descriptor] = ()) -> bytes:
-    """Return the canonical bytes of the manifest: ``deltas`` of the image ``subject``, and full ``layers`` beside them.
+def delta_manifest(
+    image: Descriptor, deltas: Iterable[Descriptor], layers: Iterable[Descriptor] = (), *, is_whole: bool = True
+) -> bytes:
+    """Return the canonical bytes of the manifest: ``deltas`` of ``image``, and full ``layers`` beside them.
 
-    Each content stands in it once, in the order of the digests.
+    Each content stands in it once, in the order of the digests. The image is its subject, but for one that is not whole where
+    this goes: generic tools copy subjects along, so there an annotation names it.
     """
     found = {item.digest: item for item in (*layers, *deltas)}
-    about = Descriptor(media_type=subject.media_type, digest=subject.digest, size_bytes=subject.size_bytes)
+    about = Descriptor(media_type=image.media_type, digest=image.digest, size_bytes=image.size_bytes)
     return image_manifest(
         Descriptor(media_type=mediatypes.EMPTY, digest=_EMPTY_DIGEST, size_bytes=len(_EMPTY)),
         [found[digest] for digest in sorted(found)],
-        subject=about,
+        subject=about if is_whole else None,
+        annotations=None if is_whole else {_IMAGE: image.digest},
         artifact_type=DELTA_ARTEFACT,
     )
 
@@ -111,7 +116,9 @@ def attached_deltas(layout: Layout, subject: Digest | None = None) -> tuple[Delt
     """Return the deltas in ``layout``: those of the image manifest ``subject``, or of any. Raises :class:`IntegrityError`."""
     found: list[DeltaRef] = []
     for entry in layout.index().manifests:
-        if entry.artifact_type != DELTA_ARTEFACT:
+        # The kind need not stand in the entry: other tools leave it out when they copy.
+        could_be = entry.artifact_type in {None, DELTA_ARTEFACT} and mediatypes.is_manifest(entry.media_type)
+        if not could_be or not layout.has(entry.digest):
             continue
         manifest = layout.manifest(entry)
         if subject is None or (manifest.subject is not None and manifest.subject.digest == subject):
