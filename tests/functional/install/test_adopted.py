@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-
 from kata_bundle.node.uninstall import uninstall
-from tests.fixtures.node import snapshot
+from tests.fixtures.node import forget_records, snapshot
 from tests.functional.install.test_configured import node, payload_folder
 
 __all__ = ["node", "payload_folder"]
 
 
-def in_place(node) -> None:
-    """Make of an install what the reference installer leaves: real directories, the same host edits, no records."""
-    folder = node.root / "opt/kata"
-    generation = folder / ".kata-bundle/generations/1"
-    for name in [path.name for path in generation.iterdir()]:
-        (folder / name).unlink()
-        (generation / name).rename(folder / name)
-    shutil.rmtree(folder / ".kata-bundle")
-
-
 def test_a_reference_install_is_taken_over_and_uninstalled_without_a_trace(node):
     before = snapshot(node.root)
     node.install()
-    in_place(node)
+    forget_records(node.root)
     taken = node.install()
     assert taken.receipt.previous == 0
     assert "kata-qemu" in node.handlers()

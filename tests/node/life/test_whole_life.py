@@ -8,6 +8,7 @@ import random
 import pytest
 
 from tests.fixtures.disk import active, assert_as_recorded, changes, disk
+from tests.fixtures.node import forget_records
 from tests.fixtures.pod import MARK, SHARED, Pod
 from tests.fixtures.ports import free_port
 from tests.node.life.conftest import Life
@@ -121,6 +122,23 @@ def test_two_suffixes_live_side_by_side(life: Life):
     assert changes(nothing, disk(node)) == set()
     assert pod.handlers() == ()
     assert pod.labels() == {}
+
+
+@pytest.mark.parametrize("life", ALL_SLOW, indirect=True)
+def test_what_the_reference_installer_left_is_taken_over(life: Life):
+    node, pod = life.node, life.pod
+    pod.add_daemonset()
+    pod.end(pod.install())
+    forget_records(node.overlay)
+    assert pod.handlers() == HANDLERS
+    process = pod.install()
+    assert pod.handlers() == HANDLERS
+    assert (active(node).generation, active(node).previous) == (1, 0)
+    pod.remove_daemonset()
+    pod.end(process)
+    assert pod.handlers() == ()
+    left = {path for path in changes(life.before, disk(node)) if not (node.overlay / path).is_dir()}
+    assert left == set(), "empty directories stay: nobody knows by now who made them"
 
 
 @pytest.mark.parametrize("life", ALL_SLOW, indirect=True)

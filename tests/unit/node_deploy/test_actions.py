@@ -17,7 +17,10 @@ from kata_bundle.node.hostcheck import HostCheckError
 from kata_bundle.node.kube import window
 from kata_bundle.node.kube.errors import KubeError
 from kata_bundle.node.shimfacts import load_facts
+from kata_bundle.node.site import Site
+from kata_bundle.node.state import load_state
 from tests.fixtures import deploy
+from tests.fixtures.node import forget_records
 from tests.unit.node_deploy.conftest import MARK, NODE, SHARED, World
 
 HANDLERS = {"kata-qemu", "kata-clh-runtime-rs"}
@@ -226,6 +229,27 @@ def test_what_an_installer_without_receipts_left_is_removed(world):
     assert world.host.served() == []
     assert not shim.exists()
     assert "kata-deploy" not in config.read_text()
+
+
+def test_a_tree_that_the_reference_installer_wrote_is_taken_over_and_uninstalled_with_its_edits(world):
+    config = (world.root / "etc/containerd/config.toml").read_bytes()
+    before = world.files()
+    install.install_node(session(world))
+    forget_records(world.root)
+    world.host.restart("containerd.service")
+    install.install_node(session(world))
+    receipt = load_state(Site(str(world.root), "/opt/kata")).receipt
+    assert receipt is not None
+    assert receipt.previous == 0, "the tree that was found is generation 0"
+    assert set(world.host.served()) == HANDLERS
+    act(world, Action.CLEANUP)
+    assert (world.root / "etc/containerd/config.toml").read_bytes() == config
+    assert world.host.served() == []
+    after = world.files()
+    # Directories that the other installer made: nobody knows by now that they were not there before.
+    empty = {path for path, what in after.items() if path not in before and what[0][0] == "directory"}
+    assert {path: what for path, what in after.items() if path not in empty} == before
+    assert empty <= {"opt", "opt/kata", "opt/kata/containerd", "opt/kata/containerd/config.d"}
 
 
 def test_reset_restarts_the_runtime_and_the_kubelet_and_gives_the_labels_up(world):
