@@ -29,11 +29,14 @@ _DRAIN_BYTES: Final = 64 << 10
 class Answer:
     """Status and headers, and the body to be read once. Use it as a context."""
 
-    def __init__(self, raw: BaseHTTPResponse, *, what: str, origin: Origin, path: str, limits: Limits) -> None:
+    def __init__(
+        self, raw: BaseHTTPResponse, *, what: str, origin: Origin, path: str, limits: Limits, has_body: bool = True
+    ) -> None:
         self._raw = raw
         self._limits = limits
         self._guard: Guard | None = getattr(raw.connection, "guard", None)
         self._ended = False
+        self._has_body = has_body
         self.what = what
         self.origin = origin
         """Where it came from, after redirects."""
@@ -113,9 +116,7 @@ class Answer:
     def close(self) -> None:
         """Give the connection back when the body was read or what is left of it is short, else end it."""
         try:
-            stated = self.header("Content-Length")
-            short = stated is not None and stated.isascii() and stated.isdigit() and int(stated[:20]) <= _DRAIN_BYTES
-            if not self._ended and short and self.header("Content-Encoding") is None:
+            if not self._ended and self._is_short() and self.header("Content-Encoding") is None:
                 for _ in self._parts():
                     pass
         except (ProtocolError, UnreachableError):
@@ -127,6 +128,12 @@ class Answer:
                 self._raw.release_conn()
             else:
                 self._raw.close()
+
+    def _is_short(self) -> bool:
+        if not self._has_body:  # the answer to HEAD states the length of what it does not have
+            return True
+        stated = self.header("Content-Length")
+        return stated is not None and stated.isascii() and stated.isdigit() and int(stated[:20]) <= _DRAIN_BYTES
 
     def __enter__(self) -> Answer:
         return self

@@ -120,12 +120,12 @@ class Repository:
     def manifest(self, target: str | None = None) -> RemoteDocument:
         """Return the manifest or index under a tag or digest (default: the reference's)."""
         wanted = target or self.reference.target
-        return self._read("resolve", lambda server: self._manifest(server, wanted))
+        return self._read(_capability(wanted), lambda server: self._manifest(server, wanted))
 
     def resolve(self, target: str | None = None) -> Descriptor:
         """Return the descriptor of the manifest under a tag or digest (default: the reference's)."""
         wanted = target or self.reference.target
-        return self._read("resolve", lambda server: self._resolve(server, wanted))
+        return self._read(_capability(wanted), lambda server: self._resolve(server, wanted))
 
     def put_manifest(self, data: bytes, media_type: str, *, tag: str | None = None) -> Descriptor:
         """Store a manifest or index by digest, then under ``tag``, and return its descriptor.
@@ -232,7 +232,7 @@ class Repository:
             def attempt(server: Endpoint) -> None:
                 fill(partial, self._transport, server, self._blob_request(server, descriptor), descriptor)
 
-            self._read("pull", attempt, again=partial.restart)
+            self._read("pull", attempt, again=partial.distrust)
 
     def upload(
         self, descriptor: Descriptor, source: Callable[[], BinaryIO], *, mount_from: Sequence[str] = (), task: str | None = None
@@ -360,7 +360,7 @@ class Repository:
             except (RegistryError, IntegrityError) as error:
                 if not isinstance(error, NotFoundError):
                     self.client.progress.note(f"mirror {server.origin} was left out: {error}")
-                if again is not None and isinstance(error, IntegrityError):
+                if again is not None:
                     again()
         return attempt(self._server)
 
@@ -429,6 +429,11 @@ class Repository:
             return answer.header("OCI-Subject") is not None
 
         return self._transport.exchange(self._server, request, {200, 201, 202}, consume)
+
+
+def _capability(target: str) -> str:
+    """Return what a mirror must be good for to be asked: to be believed about a tag is more than to have content."""
+    return "pull" if ":" in target else "resolve"
 
 
 def _media_type(answer: Answer) -> str:

@@ -47,7 +47,7 @@ class Partial:
         self.size = 0
         """Bytes there."""
         self.inherited = 0
-        """Of these, bytes that an earlier process left: nobody has seen them come."""
+        """Of these, bytes that an earlier process left or another server sent: a wrong digest may be their fault."""
 
     def __enter__(self) -> Partial:
         self._open()
@@ -83,6 +83,10 @@ class Partial:
             os.lseek(self._file, 0, os.SEEK_SET)
         self._state = hashlib.sha256()
         self.size = self.inherited = 0
+
+    def distrust(self) -> None:
+        """Take what is there for inherited: another server goes on from here, and answers only for what it sends itself."""
+        self.inherited = self.size
 
     def finish(self) -> bool:
         """Make the target of what is there and return true; return false, and forget it, when an inherited part was wrong.

@@ -53,9 +53,10 @@ class Request:
     what: str
     """What it is for, as errors say it: ``manifest v1 of registry.example/kata``."""
     method: str
-    path: str
+    path: str = field(repr=False)
+    """With query; may hold a signature."""
     scopes: tuple[Scope, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: Callable[[], bytes | Iterable[bytes]] | None = None
     """Makes the body; called anew for every try."""
     origin: Origin | None = None
@@ -171,7 +172,7 @@ class Transport:
         except (HTTPError, OSError) as error:
             # Not chained: urllib3's words hold whole addresses, and those may hold signatures.
             raise _unreachable(request.what, origin, error) from None
-        return Answer(raw, what=request.what, origin=origin, path=path, limits=self.limits)
+        return Answer(raw, what=request.what, origin=origin, path=path, limits=self.limits, has_body=request.method != "HEAD")
 
     def _tls(self, endpoint: Endpoint, origin: Origin) -> Tls:
         if origin == endpoint.origin or origin.scheme != "https":

@@ -76,14 +76,11 @@ def test_tls_goes_through_a_proxy_as_it_is(client, fake, certificate):
             head += connection.recv(4096)
         asked.append(head)
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        server = socket.create_connection(("127.0.0.1", registry.server.port))
-
-        def pump(source, target):
-            while data := source.recv(65536):
-                target.sendall(data)
-
-        threading.Thread(target=pump, args=(connection, server), daemon=True).start()
-        pump(server, connection)
+        with connection, socket.create_connection(("127.0.0.1", registry.server.port)) as server:
+            back = threading.Thread(target=pump, args=(server, connection), daemon=True)
+            back.start()
+            pump(connection, server)
+            back.join()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=tunnel, args=(listener,), daemon=True).start()
@@ -149,10 +146,13 @@ def test_a_server_that_drips_through_tls_is_cut_too(client, serve, certificate, 
 
 def test_connections_are_used_again(fake, client):
     registry = known(fake())
+    large = layer(b"x" * 200_000)
+    registry.add_blob("kata", b"x" * 200_000)
     opened = client().repository(parse_reference(f"{registry.host}/kata:v1"))
     for _ in range(5):
         opened.manifest()
         opened.referrers(opened.resolve().digest)
+        assert opened.has_blob(large)
     assert registry.server.connections == 1
 
 

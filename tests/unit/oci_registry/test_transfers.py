@@ -453,6 +453,25 @@ def test_a_mirror_that_ends_early_is_continued_from_the_registry(mirrored, tmp_p
     assert (tmp_path / "blob").read_bytes() == DATA
 
 
+def test_a_mirror_that_lies_and_breaks_off_does_not_spoil_what_the_registry_sends(mirrored, tmp_path):
+    _, mirror, opened, _ = mirrored
+    mirror.fault = lambda request: [reply(200, b"?" * 1000, length=len(DATA))] if "range" not in request.headers else b"drop"
+    opened.download(BLOB, tmp_path / "blob")
+    assert (tmp_path / "blob").read_bytes() == DATA
+
+
+def test_a_mirror_that_only_has_content_is_not_asked_about_tags(mirrored, tmp_path, repository):
+    registry, mirror, _, _ = mirrored
+    hosts = tmp_path / "certs.d" / registry.host / "hosts.toml"
+    hosts.write_text(hosts.read_text().replace('"pull", "resolve"', '"pull"'))
+    opened = repository(registry, hosts_folders=(tmp_path / "certs.d",))
+    digest = opened.resolve().digest
+    assert (len(registry.requests), len(mirror.requests)) == (1, 0)
+    opened.manifest(digest)
+    opened.download(BLOB, tmp_path / "blob")
+    assert (len(registry.requests), len(mirror.requests)) == (1, 2)
+
+
 # Whole bundles
 
 
