@@ -111,10 +111,11 @@ class App:
             raise FindingsError(message, hint="kata-bundle check shows them with their places")
         return catalog
 
-    def store(self, *, create: bool = True) -> Store:
+    def store(self, *, create: bool = True, hold: bool = True) -> Store:
         """Return the store of ``--store``, else the default one; with ``--dry-run`` or without ``create`` none is made.
 
-        A store that may be written to is freed of what killed writers left.
+        A store that may be written to is freed of what killed writers left and, with ``hold``, kept from collectors until the
+        command ends.
         """
         from pathlib import Path
 
@@ -123,6 +124,8 @@ class App:
         is_writable = create and not self.dry_run
         store = Store(Path(self.store_path) if self.store_path else Store.default_root(), create=is_writable)
         if is_writable:
+            if hold:
+                store.hold()
             store.sweep()
         return store
 

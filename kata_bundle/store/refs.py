@@ -6,6 +6,7 @@ wrong name are both found. Must not know: what values mean.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from typing import TYPE_CHECKING
@@ -82,6 +83,11 @@ class Refs:
                 hint = f"it could not be moved to quarantine ({failure.strerror}); remove {path}"
             msg = str(error)
             raise IntegrityError(msg, hint=hint) from None
+
+    def renew(self, name: str) -> None:
+        """Give the record today's date, so that a collector sees it was used."""
+        with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's store
+            os.utime(self._folder / check_name(name))
 
     def delete(self, name: str) -> bool:
         """Remove the record; return whether it was there."""

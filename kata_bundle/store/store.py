@@ -19,8 +19,9 @@ blobs. Blobs and records are never changed in place and no file is shared by wri
 once; who comes second with an equal blob finds it there. A blob that fails its check on reading is moved to ``quarantine`` and
 named in the error; records that lead to missing blobs are treated as absent, so that the next run makes them again.
 
-A collector, when there is one, takes ``locks/gc`` exclusively and spares blobs younger than a grace period; putting a blob that
-is there already renews its date for that reason. Must not know: rules, shims, archives.
+Who works with a store holds ``locks/gc`` shared; a collector (``store.collect``) holds it alone, and spares blobs younger than a
+grace period besides; putting a blob that is there already renews its date for that reason. Records that are used are renewed too,
+so that a collector can tell what was used lately. Must not know: rules, shims, archives.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from kata_bundle.core.digest import hex_part, parse_digest
-from kata_bundle.core.errors import IntegrityError, UsageError
+from kata_bundle.core.errors import HostError, IntegrityError, UsageError
 from kata_bundle.core.events import NO_PROGRESS
 from kata_bundle.core.fsops import FileOps, write_atomic
 from kata_bundle.core.tree import File, Tree
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Store"]
 
+_COLLECTORS: Final = "gc"
 _VERSION = b"kata-bundle-store 1\n"
 _FOLDERS = ("blobs", "blobs/sha256", "actions", "refs", "refs/layer", "roots", "locks", "quarantine", "tmp")
 
@@ -201,7 +204,20 @@ class Store:
         if value is None:
             return None
         result = ActionResult.from_dict(value)
-        return result if self.has_tree(result.tree) else None
+        if not self.has_tree(result.tree):
+            return None
+        self._actions.renew(hex_part(key))
+        return result
+
+    def results(self, problems: list[str] | None = None) -> Iterator[tuple[str, ActionResult]]:
+        """Yield the name and value of every result, complete or not, sorted by name; what is damaged is told in ``problems``."""
+        for name, value in self._readable(self._actions, problems):
+            yield name, ActionResult.from_dict(value)
+
+    def layer_records(self, problems: list[str] | None = None) -> Iterator[tuple[str, LayerRecord]]:
+        """Yield the name and value of every layer record like :meth:`results`, whether or not its blob is there."""
+        for name, value in self._readable(self._layers, problems):
+            yield name, LayerRecord.from_dict(value)
 
     def put_layer(self, record: LayerRecord) -> None:
         """Remember a packed layer; raise :class:`IntegrityError` when its blob is not in the store."""
@@ -228,6 +244,7 @@ class Store:
         suffix = f".{hex_part(layer_key(tree, recipe, source_date))}"
         for record in self._records(component, suffix):
             if arch in {None, record.arch}:
+                self._layers.renew(f"{record.component}/{record.arch.value}.{hex_part(record.key)}")
                 return record
         return None
 
@@ -273,9 +290,51 @@ class Store:
         finally:
             os.close(descriptor)
 
+    def hold(self) -> bool:
+        """Keep collectors away as long as this object lives; return whether that could be asked for.
+
+        It cannot of a store that may only be read. Waits while a collector is at work.
+        """
+        try:
+            descriptor = os.open(self.root / "locks" / _COLLECTORS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        except OSError:
+            return False
+        weakref.finalize(self, os.close, descriptor)  # and with the process, however that ends
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        return True
+
+    @contextlib.contextmanager
+    def alone(self, *, wait: bool = True) -> Iterator[None]:
+        """Hold the store against everybody who holds it, as a collector has to; waits for them.
+
+        Without ``wait``, raises :class:`HostError` when somebody does.
+        """
+        path = self.root / "locks" / _COLLECTORS
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                msg = f"another command works with the store {self.root}"
+                raise HostError(msg, hint="try again when it has ended, or wait for it with --wait", retryable=True) from None
+            yield
+        finally:
+            os.close(descriptor)
+
     def sweep(self) -> int:
         """Remove what killed writers left behind; return its size in bytes."""
         return self._blobs.sweep()
+
+    def _readable(self, refs: Refs, problems: list[str] | None) -> Iterator[tuple[str, dict[str, JsonValue]]]:
+        for name in refs.names():
+            try:
+                value = refs.get(name)
+            except IntegrityError as error:
+                if problems is not None:
+                    problems.append(str(error))
+                continue
+            if value is not None:
+                yield name, value
 
     def _records(self, component: str | None, suffix: str) -> Iterator[LayerRecord]:
         for name in self._layers.names(component or ""):
