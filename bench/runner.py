@@ -40,6 +40,7 @@ def run(kind: str, names: Sequence[str], output: Path, *, folder: Path | None, r
 
     What ``output`` already has of other benchmarks of the same corpus and machine stays in it, so a run can be made in parts.
     """
+    _compile()
     corpus = ensure_corpus(kind, folder)
     place = folder or default_folder()
     document = _begin(corpus, place, output)
@@ -69,6 +70,15 @@ def run(kind: str, names: Sequence[str], output: Path, *, folder: Path | None, r
             output.parent.mkdir(parents=True, exist_ok=True)
             output.write_text(json.dumps(document, indent=1) + "\n")
     return failed
+
+
+def _compile() -> None:
+    """Make this program's bytecode, as installing a package does: where Python may not write it, each start would compile anew."""
+    import compileall
+
+    import kata_bundle
+
+    compileall.compile_dir(Path(kata_bundle.__file__).parent, quiet=1)
 
 
 def _begin(corpus: Corpus, place: Path, output: Path) -> dict[str, Any]:
