@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kata_bundle.archive.layer import pack_layer
@@ -25,15 +26,14 @@ Components = "Mapping[str, Mapping[str, bytes]]"
 
 
 def layer_of(component: str, files: Mapping[str, bytes], folder: Path, *, foreign: bool = False) -> BundleLayer:
-    """Pack ``files`` as the layer of ``component`` into ``folder``."""
+    """Pack ``files`` as the layer of ``component`` into ``folder``; a foreign one as a single frame."""
     contents = {digest_bytes(data): data for data in files.values()}
     tree = Tree.of({RelPath(p): File(mode=0o755, size_bytes=len(data), digest=digest_bytes(data)) for p, data in files.items()})
     sink = io.BytesIO()
-    recipe = current_recipe(3)
+    recipe = replace(current_recipe(3), frame_size=None) if foreign else current_recipe(3)
     made = pack_layer(tree, lambda digest: io.BytesIO(contents[digest]), sink, recipe=recipe, mtime=CREATED)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / made.packed[7:]).write_bytes(sink.getvalue())
-    more = {"table": made.table} if "table" in BundleLayer.__slots__ else {}
     return BundleLayer(
         component=component,
         tree=made.tree,
@@ -44,7 +44,7 @@ def layer_of(component: str, files: Mapping[str, bytes], folder: Path, *, foreig
         origin="foreign" if foreign else "fixture",
         hermetic=False,
         recipe=None if foreign else recipe.to_dict(),
-        **more,
+        table=made.table,
     )
 
 

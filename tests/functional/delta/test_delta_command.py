@@ -13,7 +13,8 @@ from kata_bundle.oci import open_bundle, verify_layout
 from kata_bundle.oci.deltas import attached_deltas
 from kata_bundle.oci.layout import Layout
 from tests.fixtures.cli import call_cli
-from tests.functional.delta.conftest import Releases
+from tests.functional.delta.conftest import NEW, OLD, Releases
+from tests.support.deltabundles import bundle_of
 
 
 def files_in(folder: Path) -> set[str]:
@@ -124,3 +125,27 @@ def test_diff_shows_where_the_bytes_of_an_upgrade_go(releases: Releases) -> None
     assert "share/kata-2.image  frames" in text
     assert call_cli("diff", releases.new, releases.new, "--transfer").code == 0
     assert "transfer" not in json.loads(call_cli("diff", releases.old, releases.new, "--json").stdout)
+
+
+def test_layers_without_a_table_of_contents_are_compared_too(tmp_path: Path) -> None:
+    every = frozenset(OLD)
+    bundle_of(tmp_path / "a", {Arch.X86_64: OLD}, foreign=every)
+    bundle_of(tmp_path / "b", {Arch.X86_64: NEW}, foreign=every)
+    assert open_bundle(tmp_path / "a").index(Arch.X86_64).layers["qemu"].table is None
+    single = json.loads(call_cli("delta", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "x", "--json").ok())
+    bundle_of(tmp_path / "c", {Arch.X86_64: OLD})
+    bundle_of(tmp_path / "d", {Arch.X86_64: NEW})
+    framed = json.loads(call_cli("delta", tmp_path / "c", tmp_path / "d", "-o", tmp_path / "y", "--json").ok())
+    # A delta is of trees: how they were packed changes nothing.
+    assert [row["delta"] for row in single["components"]] == [row["delta"] for row in framed["components"]]
+
+
+def test_a_layer_that_is_not_what_its_bundle_says_stops_it(tmp_path: Path) -> None:
+    bundle_of(tmp_path / "a", {Arch.X86_64: OLD}, foreign=frozenset(OLD))
+    bundle_of(tmp_path / "b", {Arch.X86_64: NEW}, foreign=frozenset(OLD))
+    entry = open_bundle(tmp_path / "a").index(Arch.X86_64).layers["rootfs-image"]
+    path = tmp_path / "a/blobs/sha256" / hex_part(entry.packed)
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data[:-4000] + bytes(4000))
+    assert call_cli("delta", tmp_path / "a", tmp_path / "b", "--estimate-only").code == 7
