@@ -20,7 +20,13 @@ from kata_bundle.build.fixture import FIXTURE_VERSION
 from kata_bundle.build.kinds import ACTION_VERSION
 from kata_bundle.build.rulefile import load_rules, rules_folder
 from kata_bundle.build.rules import DebRecipe, FixtureRecipe, Kind
-from kata_bundle.build.toolchain import load_toolchain_lock, load_toolchains, require_toolchain, toolchain_key
+from kata_bundle.build.toolchain import (
+    load_toolchain_lock,
+    load_toolchains,
+    require_toolchain,
+    toolchain_ingredients,
+    toolchain_key,
+)
 from kata_bundle.core import canonical
 from kata_bundle.core.digest import digest_bytes, digest_stream
 from kata_bundle.core.errors import BuildError
@@ -181,6 +187,18 @@ class Rulebook:
     def key(self, target: Target) -> Digest:
         """Return the rule key; raises as :meth:`ingredients` does."""
         return key_of(self.ingredients(target))
+
+    def known_ingredients(self, key: Digest) -> Mapping[str, str] | None:
+        """Return what ``key`` was computed from, when it is the key of a target or toolchain that was asked for here."""
+        for parts in self._ingredients.values():
+            if key_of(parts) == key:
+                return parts
+        for name, toolchain in self._toolchains.items():
+            for arch in toolchain.arches:
+                pinned = self._pinned.get((name, arch))
+                if pinned is not None and toolchain_key(toolchain, pinned) == key:
+                    return toolchain_ingredients(toolchain, pinned)
+        return None
 
     def order(self, targets: Iterable[Target]) -> tuple[Target, ...]:
         """Return ``targets`` and everything that they need, what is needed first; otherwise in the given order."""

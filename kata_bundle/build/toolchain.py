@@ -49,6 +49,7 @@ __all__ = [
     "make_builder",
     "pin_toolchain",
     "require_toolchain",
+    "toolchain_ingredients",
     "toolchain_key",
     "write_lock",
 ]
@@ -300,12 +301,18 @@ def make_builder(
     if pinned.tree is not None and pinned.tree != tree.digest:
         msg = f'toolchain "{toolchain.name}" for {pinned.arch} has tree {tree.digest}, its lock states {pinned.tree}'
         raise IntegrityError(msg, hint=f"another version of kata-bundle made the lock? {REFRESH_COMMAND}")
-    parts = {name: canonical.dumps(value).decode("ascii").rstrip("\n") for name, value in _ingredients(toolchain, pinned).items()}
+    parts = toolchain_ingredients(toolchain, pinned)
     store.put_tree(tree)
     store.put_result(
         key, ActionResult(tree=tree.digest, origin="toolchain", version=DEBTREE_VERSION, hermetic=True, ingredients=parts)
     )
     return tree
+
+
+def toolchain_ingredients(toolchain: Toolchain, pinned: PinnedToolchain) -> dict[str, str]:
+    """Return the parts of :func:`toolchain_key` by name, each as canonical JSON text."""
+    parts = _ingredients(toolchain, pinned)
+    return {name: canonical.dumps(value).decode("ascii").rstrip("\n") for name, value in parts.items()}
 
 
 def _ingredients(toolchain: Toolchain, pinned: PinnedToolchain) -> dict[str, Any]:

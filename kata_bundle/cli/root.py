@@ -26,6 +26,7 @@ TABLE = {
     "diff": LazyCommand("kata_bundle.cli.diff_cmd", "Compare two catalogs, locks or bundles.", _LOOK),
     "lock": LazyCommand("kata_bundle.cli.lock_cmd", "Write, check or refresh locks.", _MAKE),
     "build": LazyCommand("kata_bundle.cli.build_cmd", "Make components and keep them in the store.", _MAKE),
+    "explain": LazyCommand("kata_bundle.cli.explain_cmd", "Say which input makes a component be made anew.", _MAKE),
     "debug": LazyCommand("kata_bundle.cli.debug_cmd", "Open a shell where a failed action ran.", _MAKE),
     "import": LazyCommand("kata_bundle.cli.import_cmd", "Take prebuilt kata-static tarballs into the store, unchanged.", _MAKE),
     "bundle": LazyCommand("kata_bundle.cli.bundle_cmd", "Build, pack and assemble a selection as an OCI layout.", _MAKE),

@@ -209,6 +209,14 @@ class Store:
         self._actions.renew(hex_part(key))
         return result
 
+    def result_record(self, key: Digest) -> ActionResult | None:
+        """Return what is remembered under ``key`` whether or not its files are still there, ``None`` when nothing is."""
+        try:
+            value = self._actions.get(hex_part(key))
+        except IntegrityError:
+            return None
+        return None if value is None else ActionResult.from_dict(value)
+
     def results(self, problems: list[str] | None = None) -> Iterator[tuple[str, ActionResult]]:
         """Yield the name and value of every result, complete or not, sorted by name; what is damaged is told in ``problems``."""
         for name, value in self._readable(self._actions, problems):
