@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -22,11 +23,12 @@ __all__ = ["command"]
 Examples:
   kata-bundle node diagnostics --dry-run
   kata-bundle node diagnostics --spec node.toml -o report.tar.zst
+  kubectl exec -n kube-system kata-deploy-x7k2p -- kata-bundle node diagnostics -o - > report.tar.zst
   kata-bundle node diagnostics --agent hvsock:///run/vc/vm/ID/root/kata.hvsock:1024 --container ID"""
 )
 @click.option(
-    "-o", "--output", metavar="FILE", type=PathName(dir_okay=False), default="kata-bundle-diagnostics.tar.zst",
-    show_default=True, help="The archive to write.",
+    "-o", "--output", metavar="FILE", type=PathName(dir_okay=False, allow_dash=True), default="kata-bundle-diagnostics.tar.zst",
+    show_default=True, help="The archive to write; - is standard output.",
 )  # fmt: skip
 @click.option("--spec", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Configuration of the node.")
 @click.option("--arch", metavar="ARCH", help="Architecture of the node [default: this machine's].")
@@ -63,6 +65,9 @@ def command(
     from kata_bundle.node.diagnostics.collect import Bounds, collect, pack
     from kata_bundle.node.diagnostics.parts import list_parts
 
+    if output == "-" and app.json and not app.dry_run:
+        message = "--json and -o - both want standard output"
+        raise click.UsageError(message)
     subject = _subject(spec, arch, root, dest, suffix, _guests(agent, containers, kinds))
     parts = list_parts(subject)
     if app.dry_run:
@@ -75,6 +80,9 @@ def command(
     _write(output, data)
     from kata_bundle.core.digest import digest_bytes
 
+    if output == "-":
+        app.say(_text(collected, "standard output", len(data)))
+        return
     document = {**collected.to_dict(), "dry_run": False, "output": output, "size_bytes": len(data), "digest": digest_bytes(data)}
     app.emit(document, lambda: _text(collected, output, len(data)))
 
@@ -114,6 +122,9 @@ def _subject(spec: str | None, arch: str | None, root: str, dest: str, suffix: s
 
 
 def _write(output: str, data: bytes) -> None:
+    if output == "-":
+        sys.stdout.buffer.write(data)
+        return
     from kata_bundle.core.fsops import FileOps
 
     folder, name = os.path.split(output)

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import stat
+import subprocess
+import sys
 import tarfile
 import threading
 
@@ -103,6 +105,17 @@ def test_the_same_node_gives_the_same_bytes(world, spec, tmp_path, monkeypatch):
         monkeypatch.setenv("TZ", zone)
         call_cli("node", "diagnostics", "--root", world.root, "--spec", spec, "-o", tmp_path / name).ok()
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_the_archive_can_go_to_standard_output(world):
+    done = subprocess.run(
+        [sys.executable, "-m", "kata_bundle", "node", "diagnostics", "--root", world.root, "-o", "-"],
+        capture_output=True,
+        check=True,
+    )
+    assert "install/status.json" in unpacked(done.stdout)
+    assert b"in standard output" in done.stderr
+    assert call_cli("node", "diagnostics", "--root", world.root, "-o", "-", "--json").code == 2
 
 
 def test_a_dry_run_lists_what_goes_in_and_writes_nothing(world, spec, tmp_path):
