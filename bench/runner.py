@@ -73,7 +73,7 @@ def run(kind: str, names: Sequence[str], output: Path, *, folder: Path | None, r
 
 
 def _compile() -> None:
-    """Make this program's bytecode, as installing a package does: where Python may not write it, each start would compile anew."""
+    """Make this program's bytecode, as installing a package does: where Python may not write it, each start compiles anew."""
     import compileall
 
     import kata_bundle
