@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from kata_bundle.archive.durable import _AT_ONCE
 from tests.fixtures.fake_kube import Fault
 from tests.fixtures.ports import free_port
 from tests.unit.node_deploy.conftest import MARK, SHARED, World
@@ -108,11 +109,13 @@ def test_no_probe_fails_at_twenty_a_second_through_the_install_and_the_hand_over
     world.variables = {"TEST_DELAY_S": "0.6"}
     liveness: list[str] = []
     readiness: list[str] = []
+    threads: set[int] = set()
     stop = threading.Event()
     process = world.start()
 
     def probe() -> None:
         while not stop.is_set():
+            threads.add(len(os.listdir(f"/proc/{process.pid}/task")))
             try:
                 liveness.append(get(world.port, "/healthz").split("\r\n")[0])
                 readiness.append(get(world.port, "/readyz").split("\r\n")[0])
@@ -127,6 +130,8 @@ def test_no_probe_fails_at_twenty_a_second_through_the_install_and_the_hand_over
     time.sleep(0.5)
     stop.set()
     thread.join()
+    assert max(threads) <= 2 + _AT_ONCE, "one works, one answers, few unpack or flush; how many does not follow the machine"
+    assert len(os.listdir(f"/proc/{process.pid}/task")) == 1, "the waiter is alone"
     assert "kata_bundle_generation 1" in get(world.port, "/metrics")
     world.end(process)
     assert len(liveness) > 20
