@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from kata_bundle.core.streams import Writable
     from kata_bundle.oci.bundle import Bundle
     from kata_bundle.oci.descriptor import Descriptor
+    from kata_bundle.oci.documents import Manifest
 
 __all__ = [
     "LayerPlan",
@@ -42,6 +43,7 @@ __all__ = [
     "choose_bases",
     "likely_bases",
     "make_delta",
+    "manifest_mtime",
     "plan_layers",
     "plan_to_dict",
 ]
@@ -226,8 +228,12 @@ def make_delta(
 
 def bundle_mtime(bundle: Bundle, arch: Arch) -> int:
     """Return the time of the files in the layers of ``bundle``, in seconds since 1970: its source date."""
-    created = bundle.layout.manifest(bundle.manifest_descriptor(arch)).annotations.get(mediatypes.ANNOTATION_CREATED)
-    return _seconds(created)
+    return manifest_mtime(bundle.layout.manifest(bundle.manifest_descriptor(arch)))
+
+
+def manifest_mtime(manifest: Manifest) -> int:
+    """Return the time of the files in an image's layers, in seconds since 1970: its creation, or else the default source date."""
+    return _seconds(manifest.annotations.get(mediatypes.ANNOTATION_CREATED))
 
 
 def plan_to_dict(plan: LayerPlan, table: DeltaTable | None = None, made_bytes: int | None = None) -> dict[str, JsonValue]:

@@ -42,6 +42,7 @@ __all__ = ["Exported", "Record", "export_medium"]
 _RECORD: Final = "kata-bundle-export.tmp-record"
 """Named as what interrupted writers leave, so that nobody takes it for a part of the layout."""
 _WRITE: Final = "write the medium"
+_OTHER_BYTES: Final = "packing it again gave other bytes"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,9 +104,16 @@ def export_medium(
         for item in plan.placed:
             made = None
             reason = item.reason
+            if item.is_twin:
+                is_same = _repeats(item, workspace, jobs=jobs, progress=progress)
+                workspace.drop()
+                if is_same:
+                    done.append(Exported(placed=item, written_bytes=0, is_delta=True, reason=""))
+                    continue
+                reason = _OTHER_BYTES
             if item.base is not None:
                 made = _delta(layout, item, workspace, record, recipe=recipe, jobs=jobs, progress=progress)
-                reason = "" if made is not None else "packing it again gave other bytes"
+                reason = "" if made is not None else _OTHER_BYTES
             if made is not None:
                 deltas[item.layer.entry.packed] = made
                 done.append(Exported(placed=item, written_bytes=made.size_bytes, is_delta=True, reason=reason))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 from kata_bundle.archive.deltaapply import load_table, restore_files
 from kata_bundle.archive.layer import pack_layer
 from kata_bundle.archive.zstd import Recipe
+from kata_bundle.bundle.delta import manifest_mtime
 from kata_bundle.bundle.deltawork import SourceLayer, Workspace
 from kata_bundle.bundle.mediacopy import copy_blob, has_blob
 from kata_bundle.bundle.mediaplan import unrepeatable
@@ -49,8 +50,12 @@ class Wanted:
 
     arch: Arch
     entry: BundleLayer
+    is_full: bool
+    """It is on the medium as it was packed."""
     chain: tuple[DeltaRef, ...]
-    """Empty: it is on the medium in full."""
+    """What leads to its tree otherwise; nothing where another layer that is there in full has its files."""
+    mtime: int
+    """The time of its files, in seconds since 1970, as its image says."""
     read_bytes: int
     """What is read from the medium for it: the layer, or the deltas of its chain."""
 
@@ -89,7 +94,7 @@ def wanted_layers(
     found = []
     for arch, image in chosen.items():
         names = _components(image, shims)
-        found += [_wanted(medium, arch, entry) for entry in image.index.ordered_layers if entry.component in names]
+        found += [_wanted(medium, arch, image, entry) for entry in image.index.ordered_layers if entry.component in names]
     return found
 
 
@@ -115,7 +120,7 @@ def import_release(
         task = f"{_TASK} {item.what}"
         progress.start(task, entry.packed_size_bytes)
         try:
-            if not item.chain:
+            if item.is_full:
                 image = release.images[item.arch]
                 descriptor = image.layer(entry)
                 copied = copy_blob(medium.layout.blob_path(descriptor), layout, descriptor, task=task, progress=progress)
@@ -153,28 +158,34 @@ class Rebuilder:
     def layer(self, item: Wanted, sink: BinaryIO) -> None:
         """Write the packed bytes of ``item`` to ``sink``; raises :class:`IntegrityError` when they are not what they were."""
         entry = item.entry
-        tree, mtime = self._tree(item)
+        tree, mtimes = self._tree(item)
         self._provide(entry.tree, _contents(tree))
-        made = pack_layer(
-            tree,
-            self._open,
-            sink,
-            recipe=Recipe.from_dict(entry.recipe or {}),
-            mtime=mtime,
-            what=item.what,
-            threads=self._jobs,
-            progress=self._progress,
-        )
-        if made.packed != entry.packed:
-            msg = f"{item.what} was packed to {made.packed}, it was {entry.packed}"
-            raise IntegrityError(
-                msg, hint="its files are right, but packing them gives other bytes: compare the program's version"
+        for mtime in mtimes:
+            sink.seek(0)
+            with suppress(OSError):  # a device, which takes everything and keeps nothing
+                sink.truncate()
+            made = pack_layer(
+                tree,
+                self._open,
+                sink,
+                recipe=Recipe.from_dict(entry.recipe or {}),
+                mtime=mtime,
+                what=item.what,
+                threads=self._jobs,
+                progress=self._progress,
             )
+            if made.packed == entry.packed:
+                return
+        msg = f"{item.what} was packed to {made.packed}, it was {entry.packed}"
+        raise IntegrityError(msg, hint="its files are right, but packing them gives other bytes: compare the program's version")
 
-    def _tree(self, item: Wanted) -> tuple[Tree, int]:
+    def _tree(self, item: Wanted) -> tuple[Tree, tuple[int, ...]]:
+        """Return the tree, and the times that the files may have had, the likeliest first."""
+        if not item.chain:
+            return self._workspace.tree(self._medium.full_layers[item.entry.tree]), (item.mtime,)
         delta = item.chain[-1]
         table = load_table(self._path(delta), what=self._what(delta), expected_tree=item.entry.tree)
-        return table.tree, table.mtime
+        return table.tree, tuple(dict.fromkeys((item.mtime, table.mtime)))
 
     def _provide(self, tree: Digest, contents: Collection[Digest]) -> None:
         """Make those of ``contents`` that the tree has available in the workspace."""
@@ -230,9 +241,10 @@ def _components(image: Image, shims: Collection[str]) -> set[str]:
     return set(image.index.layers) if not shims else {name for shim in shims for name in rows.get(shim, ())}
 
 
-def _wanted(medium: Medium, arch: Arch, entry: BundleLayer) -> Wanted:
+def _wanted(medium: Medium, arch: Arch, image: Image, entry: BundleLayer) -> Wanted:
+    mtime = manifest_mtime(image.manifest)
     if medium.layout.has(entry.packed):
-        return Wanted(arch=arch, entry=entry, chain=(), read_bytes=entry.packed_size_bytes)
+        return Wanted(arch=arch, entry=entry, is_full=True, chain=(), mtime=mtime, read_bytes=entry.packed_size_bytes)
     chain = medium.chain(entry.tree)
     what = f"{entry.component} ({arch})"
     if chain is None:
@@ -243,7 +255,8 @@ def _wanted(medium: Medium, arch: Arch, entry: BundleLayer) -> Wanted:
         msg = f"{what} cannot be packed to the bytes that it had: {reason}"
         hint = "import with the zstandard release that has that libzstd"
         raise IntegrityError(msg, hint=hint)
-    return Wanted(arch=arch, entry=entry, chain=chain, read_bytes=sum(delta.descriptor.size_bytes for delta in chain))
+    size = sum(delta.descriptor.size_bytes for delta in chain) or medium.full_layers[entry.tree].entry.packed_size_bytes
+    return Wanted(arch=arch, entry=entry, is_full=False, chain=chain, mtime=mtime, read_bytes=size)
 
 
 def _contents(tree: Tree) -> set[Digest]:

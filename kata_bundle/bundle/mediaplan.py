@@ -58,6 +58,8 @@ class Placed:
     releases: tuple[str, ...]
     reason: str = ""
     """Why it is there in full, where that is not plain."""
+    is_twin: bool = False
+    """Another layer there has the same files, packed otherwise: nothing is written for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,34 +121,39 @@ def plan_medium(
     fresh = {packed: layer for packed, layer in layers.items() if not _is_there(layer, medium)}
     bases = {layer.entry.packed: layer for layer in (medium.full_layers.values() if medium is not None else ())}
     bases |= {packed: layer for packed, layer in layers.items() if packed not in fresh}
-    full = {packed for packed, names in releases.items() if set(names) & set(keep_full)}
+    full = {packed for packed in fresh if set(releases[packed]) & set(keep_full)}
     reasons = {packed: unrepeatable(layer) for packed, layer in fresh.items()}
+    fixed = {packed for packed in fresh if packed in full or reasons[packed] is not None}
+    twins = _twins(fresh, fixed, medium)
+    nodes = {packed: layer for packed, layer in fresh.items() if packed not in twins}
     edges = []
-    for packed, layer in fresh.items():
-        if packed in full or reasons[packed] is not None:
+    for packed, layer in nodes.items():
+        if packed in fixed:
             continue
-        for base in _candidates(layer, [*fresh.values(), *bases.values()], releases, packed):
+        for base in _candidates(layer, [*nodes.values(), *bases.values()], releases, packed):
             key = f"{base.entry.tree} {layer.entry.tree} {recipe.level}"
             if key not in estimates:
                 found = estimate_pair(layer, base, workspace, recipe=recipe, jobs=jobs, progress=progress)
                 estimates[key] = found.size_bytes
             edges.append(Edge(base.entry.packed, packed, estimates[key]))
-    alone = {packed: round(_GAIN * layer.entry.packed_size_bytes) for packed, layer in fresh.items()}
-    alone |= dict.fromkeys(full & set(fresh), 0) | dict.fromkeys(bases, 0)
+    alone = {packed: round(_GAIN * layer.entry.packed_size_bytes) for packed, layer in nodes.items()}
+    alone |= dict.fromkeys(fixed, 0) | dict.fromkeys(bases, 0)
     chosen = cheapest_bases(alone, edges)
     costs = {(edge.base, edge.new): edge.cost for edge in edges}
     placed: list[Placed] = []
-    known = fresh | bases
-    for packed in _bases_first({p: chosen[p] for p in fresh}):
-        base_packed = chosen[packed]
+    known = nodes | bases
+    for packed in (*_bases_first({p: chosen[p] for p in nodes}), *twins):
+        base_packed = chosen.get(packed)
+        full_bytes = 0 if packed in twins else fresh[packed].entry.packed_size_bytes
         placed.append(
             Placed(
                 layer=fresh[packed],
                 mtime=mtimes[packed],
                 base=None if base_packed is None else known[base_packed],
-                expected_bytes=fresh[packed].entry.packed_size_bytes if base_packed is None else costs[base_packed, packed],
+                expected_bytes=full_bytes if base_packed is None else costs[base_packed, packed],
                 releases=tuple(dict.fromkeys(releases[packed])),
                 reason=reasons[packed] or "",
+                is_twin=packed in twins,
             )
         )
     present = sum(layers[packed].entry.packed_size_bytes for packed in layers if packed not in fresh)
@@ -164,11 +171,21 @@ def _candidates(
     return list(found.values())
 
 
+def _twins(fresh: Mapping[Digest, SourceLayer], fixed: Collection[Digest], medium: Medium | None) -> list[Digest]:
+    """Return those of ``fresh`` whose files another layer brings: of several with one tree all but one that is there anyway."""
+    first: dict[Digest, Digest] = {}
+    for packed in sorted(fresh, key=lambda packed: packed not in fixed):
+        first.setdefault(fresh[packed].entry.tree, packed)
+    there = {tree for tree in first if medium is not None and medium.chain(tree) is not None}
+    return [
+        packed
+        for packed, layer in fresh.items()
+        if packed not in fixed and (layer.entry.tree in there or first[layer.entry.tree] != packed)
+    ]
+
+
 def _is_there(layer: SourceLayer, medium: Medium | None) -> bool:
-    if medium is None:
-        return False
-    by_deltas = unrepeatable(layer) is None and medium.chain(layer.entry.tree) is not None
-    return by_deltas or medium.layout.has(layer.entry.packed)
+    return medium is not None and (layer.entry.packed in medium.known or medium.layout.has(layer.entry.packed))
 
 
 def _bases_first(chosen: Mapping[Digest, Digest | None]) -> list[Digest]:

@@ -81,6 +81,12 @@ class Medium:
         return found
 
     @cached_property
+    def known(self) -> frozenset[Digest]:
+        """Packed digests of all layers of all releases: each can be had, in full or by packing its files again."""
+        images = [image for release in self.releases.values() for image in release.images.values()]
+        return frozenset(entry.packed for image in images for entry in image.index.ordered_layers)
+
+    @cached_property
     def deltas(self) -> Mapping[Digest, tuple[DeltaRef, ...]]:
         """The deltas by the tree that they lead to."""
         found: dict[Digest, dict[Digest, DeltaRef]] = {}

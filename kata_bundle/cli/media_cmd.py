@@ -211,7 +211,7 @@ def _rebuild_all(app: App, medium: Medium) -> list[str]:
     problems = []
     for release in medium.releases.values():
         for item in wanted_layers(medium, release):
-            if not item.chain:
+            if item.is_full:
                 continue
             with Workspace(jobs=app.job_count, progress=app.progress) as work, open(os.devnull, "wb") as nowhere:
                 try:
@@ -264,14 +264,15 @@ def _plan_document(plan: MediaPlan, done: Sequence[Exported] | None) -> dict[str
     rows = []
     for number, item in enumerate(plan.placed):
         made = None if done is None else done[number]
-        is_delta = item.base is not None if made is None else made.is_delta
+        is_delta = (item.base is not None or item.is_twin) if made is None else made.is_delta
         base = item.base if is_delta else None
+        mode = "full" if not is_delta else "same files" if item.is_twin else "delta"
         rows.append(
             {
                 "component": item.layer.component,
                 "arch": item.layer.arch.value,
                 "releases": list(item.releases),
-                "mode": "delta" if is_delta else "full",
+                "mode": mode,
                 "base": None if base is None else {"component": base.component, "tree": base.entry.tree},
                 "full_bytes": item.layer.entry.packed_size_bytes,
                 "bytes": item.expected_bytes if made is None else made.written_bytes,
@@ -299,7 +300,8 @@ def _plan_text(plan: MediaPlan, done: Sequence[Exported] | None) -> str:
             ", ".join(row["releases"]),
             size_text(row["full_bytes"]),
             size_text(row["bytes"]),
-            (f"from {row['base']['component']}" if row["base"] else "full") + (f" ({row['reason']})" if row["reason"] else ""),
+            (f"from {row['base']['component']}" if row["base"] else row["mode"])
+            + (f" ({row['reason']})" if row["reason"] else ""),
         )
         for row in document["layers"]
     ]
@@ -330,7 +332,7 @@ def _import_document(
                         "component": item.entry.component,
                         "arch": item.arch.value,
                         "packed": item.entry.packed,
-                        "mode": "delta" if item.chain else "full",
+                        "mode": "full" if item.is_full else "delta",
                         "read_bytes": item.read_bytes,
                         "was_there": done[name][number].was_there if name in done else None,
                     }
@@ -351,7 +353,7 @@ def _import_text(
     for name, release in chosen.items():
         items = wanted[name]
         size = sum(item.entry.packed_size_bytes for item in items)
-        deltas = sum(bool(item.chain) for item in items)
+        deltas = sum(not item.is_full for item in items)
         verb = "would be made" if dry_run else "made"
         lines.append(
             f"{name}: {plural(len(items), 'layer')}, {size_text(size)}, {deltas} of them by deltas, {verb} in {targets[name]}"

@@ -25,13 +25,15 @@ CREATED = 1577836800
 Components = "Mapping[str, Mapping[str, bytes]]"
 
 
-def layer_of(component: str, files: Mapping[str, bytes], folder: Path, *, foreign: bool = False) -> BundleLayer:
+def layer_of(
+    component: str, files: Mapping[str, bytes], folder: Path, *, foreign: bool = False, created: int = CREATED
+) -> BundleLayer:
     """Pack ``files`` as the layer of ``component`` into ``folder``; a foreign one as a single frame."""
     contents = {digest_bytes(data): data for data in files.values()}
     tree = Tree.of({RelPath(p): File(mode=0o755, size_bytes=len(data), digest=digest_bytes(data)) for p, data in files.items()})
     sink = io.BytesIO()
     recipe = replace(current_recipe(3), frame_size=None) if foreign else current_recipe(3)
-    made = pack_layer(tree, lambda digest: io.BytesIO(contents[digest]), sink, recipe=recipe, mtime=CREATED)
+    made = pack_layer(tree, lambda digest: io.BytesIO(contents[digest]), sink, recipe=recipe, mtime=created)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / made.packed[7:]).write_bytes(sink.getvalue())
     return BundleLayer(
@@ -54,12 +56,15 @@ def bundle_of(
     *,
     shims: Mapping[str, tuple[str, ...]] | None = None,
     foreign: frozenset[str] = frozenset(),
+    created: int = CREATED,
 ) -> Digest:
     """Write the bundle of these files: architecture → component → path → content; one shim needs all unless ``shims`` says."""
     blobs = directory.parent / "blobs-of-tests"
     indexes = {}
     for arch, components in arches.items():
-        layers = {name: layer_of(name, files, blobs, foreign=name in foreign) for name, files in components.items()}
+        layers = {
+            name: layer_of(name, files, blobs, foreign=name in foreign, created=created) for name, files in components.items()
+        }
         rows = dict(shims or {"qemu": tuple(sorted(components))})
         indexes[arch] = BundleIndex(
             arch=arch,
@@ -68,4 +73,4 @@ def bundle_of(
             default_shim=min(rows),
             default_shims=(min(rows),),
         )
-    return write_bundle(directory, indexes, lambda digest: blobs / digest[7:], created=CREATED).digest
+    return write_bundle(directory, indexes, lambda digest: blobs / digest[7:], created=created).digest

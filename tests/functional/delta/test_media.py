@@ -142,6 +142,24 @@ def test_another_library_is_named_before_anything_is_made(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_layers_with_equal_files_of_other_dates_take_nothing(tmp_path: Path, at_once: bool) -> None:
+    bundle_of(tmp_path / "one", {Arch.X86_64: OLD})
+    bundle_of(tmp_path / "two", {Arch.X86_64: {**NEW, "qemu": OLD["qemu"]}}, created=1_600_000_000)
+    medium = tmp_path / "medium"
+    one, two = f"a={tmp_path / 'one'}", f"b={tmp_path / 'two'}"
+    if not at_once:
+        call_cli("media", "export", one, "-o", medium).ok()
+    document = json.loads(call_cli("media", "export", *([one] if at_once else []), two, "-o", medium, "--json").ok())
+    modes = {(row["component"], row["mode"], row["bytes"]) for row in document["layers"] if row["releases"] == ["b"]}
+    assert {("qemu", "same files", 0), ("kernel", "same files", 0)} <= modes
+    call_cli("media", "verify", medium, "--deep").ok()
+    call_cli("media", "import", medium, "-o", tmp_path / "out").ok()
+    for name, source in (("a", "one"), ("b", "two")):
+        assert open_bundle(tmp_path / "out" / name).digest == open_bundle(tmp_path / source).digest
+        assert blobs(tmp_path / "out" / name) == blobs(tmp_path / source)
+
+
 # Damage and interruption
 
 
