@@ -80,7 +80,7 @@ def two_releases(room: Room) -> Result:
     result.figures["tarballs (MB)"] = tarballs / 1e6
     ours = _medium(room, result)
     peers: dict[str, int] = {}
-    for name, make in (("casync", _casync_store), ("borg", _borg_store), ("restic", _restic_store)):
+    for name, make in (("casync", _casync_store), ("borg", _borg_store), ("restic", _restic_store), ("desync", _desync_store)):
         program = find_peer(name, room.folder)
         if program is None:
             result.skipped[name] = f"{name} is not installed"
@@ -92,7 +92,7 @@ def two_releases(room: Room) -> Result:
         size_ratio("vs tarballs", result, ours, tarballs, at_most(0.60))
         if peers:
             best = min(peers, key=lambda name: peers[name])
-            size_ratio("vs the best of casync, borg, restic", result, ours, peers[best], at_most(0.88))
+            size_ratio("vs the best of casync, borg, restic, desync", result, ours, peers[best], at_most(0.88))
     return result
 
 
@@ -141,6 +141,17 @@ def _casync_store(room: Room, program: str) -> int:
     for number, tree in enumerate(_trees(room)):
         index = work / f"{number}.caidx"
         subprocess.run([program, "make", f"--store={work}/store.castr", index, tree], check=True, capture_output=True)
+    size = _size_of(work)
+    shutil.rmtree(work)
+    return size
+
+
+def _desync_store(room: Room, program: str) -> int:
+    work = room.disk / "desync"
+    (work / "store").mkdir(parents=True)
+    for number, tree in enumerate(_trees(room)):
+        argv = [program, "tar", "-i", "-s", work / "store", work / f"{number}.caidx", tree]
+        subprocess.run(argv, check=True, capture_output=True)
     size = _size_of(work)
     shutil.rmtree(work)
     return size

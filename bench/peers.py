@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -27,6 +28,8 @@ class Peer:
     program: str
     package: str
     version: tuple[str, ...] = ("--version",)
+    suite: str | None = None
+    """A later suite that has it, where the machine's own does not."""
 
 
 PEERS: Final = (
@@ -36,7 +39,7 @@ PEERS: Final = (
     Peer(program="casync", package="casync"),
     Peer(program="borg", package="borgbackup"),
     Peer(program="restic", package="restic", version=("version",)),
-    Peer(program="desync", package="desync", version=("--help",)),
+    Peer(program="desync", package="desync", version=(), suite="sid"),
     Peer(program="skopeo", package="skopeo"),
     Peer(program="docker-registry", package="docker-registry"),
 )
@@ -58,15 +61,29 @@ def fetch_peer(peer: Peer, folder: Path) -> str:
     target.mkdir(parents=True)
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         return "not installed, and no apt-get to fetch it with"
-    command = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", peer.package]
-    done = subprocess.run(command, cwd=target, capture_output=True, text=True, check=False)
+    if peer.suite is None:
+        command = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", peer.package]
+        subprocess.run(command, cwd=target, capture_output=True, check=False)
+    else:
+        _download_from(peer, peer.suite, target)
     archives = list(target.glob("*.deb"))
-    if done.returncode or len(archives) != 1:
+    if len(archives) != 1:
         shutil.rmtree(target)
         return f"not installed, and package {peer.package} cannot be fetched here"
     subprocess.run(["dpkg-deb", "-x", archives[0], target], check=True)
     archives[0].unlink()
     return "" if (target / "usr/bin" / peer.program).is_file() else f"package {peer.package} has no {peer.program}"
+
+
+def _download_from(peer: Peer, suite: str, target: Path) -> None:
+    from kata_bundle.build.apt import Apt
+    from kata_bundle.core.errors import BundleError
+
+    machine = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=False).stdout.strip()
+    with contextlib.suppress(BundleError), Apt() as apt:
+        found = apt.find(suite, machine, peer.package)
+        if found is not None:
+            apt.download(suite, machine, peer.package, found.version, target)
 
 
 def serial_unpack(folder: Path, *, build: bool = False) -> tuple[str | None, str]:
@@ -118,6 +135,9 @@ def versions(folder: Path) -> Iterator[tuple[str, str]]:
         path = find_peer(peer.program, folder)
         if path is None:
             yield peer.program, f"skipped: not installed (package {peer.package})"
+            continue
+        if not peer.version:  # it does not say
+            yield peer.program, f"of {peer.suite}"
             continue
         done = subprocess.run([path, *peer.version], capture_output=True, text=True, check=False)
         found = re.search(r"v?\d+(\.\d+)+", done.stdout + done.stderr)
