@@ -22,7 +22,7 @@ from kata_bundle.core.fields import Fields
 from kata_bundle.core.fsops import one_writer, write_atomic
 from kata_bundle.core.tree import File
 from kata_bundle.oci import mediatypes
-from kata_bundle.oci.deltas import DELTA_ARTEFACT, delta_descriptor, delta_manifest
+from kata_bundle.oci.deltas import delta_descriptor, delta_manifest
 from kata_bundle.oci.descriptor import Descriptor
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def _write_documents(layout: Layout, inputs: Sequence[Input], deltas: dict[Diges
                 if attached:
                     there = [layer for layer in manifest.layers if layout.has(layer.digest)]
                     data = delta_manifest(image, attached, there, is_whole=False)
-                    found = replace(layout.add_bytes(data, mediatypes.IMAGE_MANIFEST), artifact_type=DELTA_ARTEFACT)
+                    found = replace(layout.add_bytes(data, mediatypes.IMAGE_MANIFEST), artifact_type=mediatypes.DELTA_ARTEFACT)
                     entries = [*(entry for entry in entries if entry.digest != found.digest), found]
             annotations = {mediatypes.ANNOTATION_REF_NAME: each.name}
             if is_partial:

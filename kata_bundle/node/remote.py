@@ -26,7 +26,7 @@ from kata_bundle.core.tree import File
 from kata_bundle.node.receipt import SourceKind
 from kata_bundle.node.source import LayerRef
 from kata_bundle.oci import mediatypes
-from kata_bundle.oci.deltas import DELTA_ARTEFACT, read_deltas
+from kata_bundle.oci.deltas import read_deltas
 from kata_bundle.oci.descriptor import Descriptor
 from kata_bundle.oci.documents import Manifest
 
@@ -183,7 +183,7 @@ class RegistrySource:
             repository = self._bundle.repository
             subject = self._bundle.manifest_descriptor(arch).digest
             found: dict[Digest, DeltaRef] = {}
-            for entry in repository.referrers(subject, DELTA_ARTEFACT)[:_MAX_REFERRERS]:
+            for entry in repository.referrers(subject, mediatypes.DELTA_ARTEFACT)[:_MAX_REFERRERS]:
                 what = f"manifest {entry.digest}"
                 manifest = Manifest.parse(repository.manifest(entry.digest).data, what=what)
                 if manifest.subject is not None and manifest.subject.digest == subject:

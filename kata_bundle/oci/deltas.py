@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from kata_bundle.oci.layout import Layout
 
 __all__ = [
-    "DELTA_ARTEFACT",
-    "DELTA_LAYER",
     "DeltaRef",
     "attach_deltas",
     "attached_deltas",
@@ -35,14 +33,6 @@ __all__ = [
     "read_deltas",
     "with_entry",
 ]
-
-DELTA_LAYER: Final = "application/vnd.katacontainers.delta.v1"
-"""Media type of a delta layer (docs/reference/delta-format.md)."""
-DELTA_ARTEFACT: Final = "application/vnd.katacontainers.deltas.v1"
-"""Artefact type of a manifest that holds them."""
-_OLD: Final = "io.katacontainers.delta.old"
-_NEW: Final = "io.katacontainers.delta.new"
-_IMAGE: Final = "io.katacontainers.delta.image"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,14 +50,14 @@ class DeltaRef:
 def delta_descriptor(component: str, old: Digest, new: Digest, digest: Digest, size_bytes: int) -> Descriptor:
     """Return the descriptor of a delta layer."""
     return Descriptor(
-        media_type=DELTA_LAYER,
+        media_type=mediatypes.DELTA_LAYER,
         digest=digest,
         size_bytes=size_bytes,
         annotations={
             mediatypes.ANNOTATION_COMPONENT: component,
             mediatypes.ANNOTATION_TITLE: f"kata-delta-{component}-{old[7:19]}-{new[7:19]}",
-            _OLD: old,
-            _NEW: new,
+            mediatypes.ANNOTATION_DELTA_OLD: old,
+            mediatypes.ANNOTATION_DELTA_NEW: new,
         },
     )
 
@@ -86,8 +76,8 @@ def delta_manifest(
         Descriptor(media_type=mediatypes.EMPTY, digest=_EMPTY_DIGEST, size_bytes=len(_EMPTY)),
         [found[digest] for digest in sorted(found)],
         subject=about if is_whole else None,
-        annotations=None if is_whole else {_IMAGE: image.digest},
-        artifact_type=DELTA_ARTEFACT,
+        annotations=None if is_whole else {mediatypes.ANNOTATION_DELTA_IMAGE: image.digest},
+        artifact_type=mediatypes.DELTA_ARTEFACT,
     )
 
 
@@ -97,17 +87,19 @@ _EMPTY_DIGEST: Final = parse_digest("sha256:44136fa355b3678a1146ad16f7e8649e94fb
 
 def read_deltas(manifest: Manifest, *, what: str) -> tuple[DeltaRef, ...]:
     """Return the deltas that the artefact's ``manifest`` offers, none for another kind; raises :class:`IntegrityError`."""
-    if manifest.artifact_type != DELTA_ARTEFACT:
+    if manifest.artifact_type != mediatypes.DELTA_ARTEFACT:
         return ()
     found = []
     for layer in manifest.layers:
-        if layer.media_type != DELTA_LAYER:
+        if layer.media_type != mediatypes.DELTA_LAYER:
             continue
         component = layer.annotations.get(mediatypes.ANNOTATION_COMPONENT, "")
         if not COMPONENT_NAME.fullmatch(component):
             msg = f"{what}: delta {layer.digest} does not name the component that it is of"
             raise IntegrityError(msg)
-        old, new = (parse_digest(layer.annotations.get(key)) for key in (_OLD, _NEW))
+        old, new = (
+            parse_digest(layer.annotations.get(key)) for key in (mediatypes.ANNOTATION_DELTA_OLD, mediatypes.ANNOTATION_DELTA_NEW)
+        )
         found.append(DeltaRef(component=component, old=old, new=new, descriptor=layer))
     return tuple(found)
 
@@ -117,7 +109,7 @@ def attached_deltas(layout: Layout, subject: Digest | None = None) -> tuple[Delt
     found: list[DeltaRef] = []
     for entry in layout.index().manifests:
         # The kind need not stand in the entry: other tools leave it out when they copy.
-        could_be = entry.artifact_type in {None, DELTA_ARTEFACT} and mediatypes.is_manifest(entry.media_type)
+        could_be = entry.artifact_type in {None, mediatypes.DELTA_ARTEFACT} and mediatypes.is_manifest(entry.media_type)
         if not could_be or not layout.has(entry.digest):
             continue
         manifest = layout.manifest(entry)
@@ -140,7 +132,7 @@ def attach_deltas(
     """
     layout.add_bytes(_EMPTY, mediatypes.EMPTY)
     data = delta_manifest(subject, deltas, layers)
-    entry = replace(layout.add_bytes(data, mediatypes.IMAGE_MANIFEST), artifact_type=DELTA_ARTEFACT)
+    entry = replace(layout.add_bytes(data, mediatypes.IMAGE_MANIFEST), artifact_type=mediatypes.DELTA_ARTEFACT)
     if name is not None:
         entry = replace(entry, annotations={mediatypes.ANNOTATION_REF_NAME: name})
     with_entry(layout, entry)

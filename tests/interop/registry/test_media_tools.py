@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kata_bundle.core.arch import Arch
-from kata_bundle.oci import open_bundle, verify_layout
-from kata_bundle.oci.deltas import DELTA_ARTEFACT, attached_deltas
+from kata_bundle.oci import mediatypes, open_bundle, verify_layout
+from kata_bundle.oci.deltas import attached_deltas
 from kata_bundle.oci.layout import Layout
 from tests.fixtures.cli import call_cli
 from tests.interop.registry.conftest import run
@@ -40,7 +40,7 @@ def test_skopeo_copies_a_release_that_is_whole(medium: Path, skopeo, tmp_path: P
 
 def test_oras_copies_the_artefact_with_deltas_and_full_layers(medium: Path, oras: Path, tmp_path: Path) -> None:
     layout = Layout.open(medium)
-    (artefact,) = [entry for entry in layout.index().manifests if entry.artifact_type == DELTA_ARTEFACT]
+    (artefact,) = [entry for entry in layout.index().manifests if entry.artifact_type == mediatypes.DELTA_ARTEFACT]
     run(oras, "copy", "--from-oci-layout", f"{medium}@{artefact.digest}", "--to-oci-layout", f"{tmp_path / 'copy'}:deltas")
     copy = Layout.open(tmp_path / "copy")
     assert attached_deltas(copy) == attached_deltas(layout)

@@ -11,7 +11,6 @@ from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.deltas import (
-    DELTA_ARTEFACT,
     attach_deltas,
     attached_deltas,
     delta_descriptor,
@@ -35,7 +34,7 @@ def manifest(*deltas: Descriptor) -> Manifest:
 def test_a_manifest_says_what_each_delta_is_for() -> None:
     made = manifest(DELTA)
     assert made.subject == IMAGE
-    assert made.artifact_type == DELTA_ARTEFACT
+    assert made.artifact_type == mediatypes.DELTA_ARTEFACT
     (found,) = read_deltas(made, what="manifest")
     assert (found.component, found.old, found.new, found.descriptor) == ("qemu", OLD, NEW, DELTA)
 
