@@ -43,6 +43,8 @@ MIN_FRAME_SIZE: Final = 1 << 10
 MAX_FRAME_SIZE: Final = 8 << 20
 """Largest frame accepted. A thread that decodes holds one frame, packed and unpacked: this bounds its memory."""
 _LEVELS: Final = range(1, 23)
+_MIN_MATCH: Final = 4
+_MIN_MATCHES: Final = range(3, 8)
 _READ_SIZE: Final = 1 << 18
 
 
@@ -55,6 +57,8 @@ class Recipe:
     library: str
     frame_size: int | None = None
     """Most bytes of tar in one frame of a layer with a table of contents; ``None``: one frame and no table."""
+    min_match: int | None = None
+    """Shortest repetition looked for, in bytes, where it is another one than the level's."""
 
     def to_dict(self) -> dict[str, JsonValue]:
         """Return the recipe as JSON members; a recipe of one frame has no ``frame_size``."""
@@ -72,7 +76,17 @@ class Recipe:
         if type(size) is not int or not MIN_FRAME_SIZE <= size <= MAX_FRAME_SIZE:
             msg = f"{what} is not a packing recipe this version knows: frames of another size"
             raise IntegrityError(msg, hint=f'expected a "frame_size" from {MIN_FRAME_SIZE} to {MAX_FRAME_SIZE} bytes')
-        return cls(codec=codec, level=level, library=library, frame_size=size if "frame_size" in data else None)
+        match = data.get("min_match", _MIN_MATCH)
+        if type(match) is not int or match not in _MIN_MATCHES:
+            msg = f"{what} is not a packing recipe this version knows: a shortest match that no zstd has"
+            raise IntegrityError(msg)
+        return cls(
+            codec=codec,
+            level=level,
+            library=library,
+            frame_size=size if "frame_size" in data else None,
+            min_match=match if "min_match" in data else None,
+        )
 
 
 def current_recipe(level: int = DEFAULT_LEVEL, frame_size: int | None = DEFAULT_FRAME_SIZE) -> Recipe:
@@ -86,7 +100,12 @@ def current_recipe(level: int = DEFAULT_LEVEL, frame_size: int | None = DEFAULT_
         msg = f"a frame size of {frame_size} is not in {MIN_FRAME_SIZE} to {MAX_FRAME_SIZE}"
         raise ValueError(msg)
     library = ".".join(map(str, zstandard.ZSTD_VERSION))
-    return Recipe(codec="zstd", level=level, library=library, frame_size=frame_size)
+    match = None
+    if frame_size is not None:
+        # A frame remembers less than a stream: shorter repetitions make up for half of that, and cost no time.
+        parameters = zstandard.ZstdCompressionParameters.from_level(level, source_size=frame_size)
+        match = _MIN_MATCH if parameters.min_match > _MIN_MATCH else None
+    return Recipe(codec="zstd", level=level, library=library, frame_size=frame_size, min_match=match)
 
 
 class FrameCompressor:
@@ -100,7 +119,14 @@ class FrameCompressor:
         import zstandard
 
         _check_library(recipe)
-        self._compressor = zstandard.ZstdCompressor(level=recipe.level, write_checksum=False, write_content_size=True)
+        parameters = zstandard.ZstdCompressionParameters.from_level(
+            recipe.level,
+            source_size=recipe.frame_size or 0,
+            write_checksum=False,
+            write_content_size=True,
+            **({} if recipe.min_match is None else {"min_match": recipe.min_match}),
+        )
+        self._compressor = zstandard.ZstdCompressor(compression_params=parameters)
 
     def compress(self, data: bytes | bytearray) -> bytes:
         """Return ``data`` as one frame that states its length."""

@@ -32,7 +32,8 @@ def decompress(data: bytes, limit: int = 1 << 30) -> bytes:
 def test_recipe_goes_through_json_members() -> None:
     recipe = current_recipe()
     library = ".".join(map(str, zstandard.ZSTD_VERSION))
-    assert recipe == Recipe(codec="zstd", level=10, library=library, frame_size=2 << 20)
+    assert recipe == Recipe(codec="zstd", level=10, library=library, frame_size=2 << 20, min_match=4)
+    assert current_recipe(19).min_match is None
     assert current_recipe(frame_size=None).to_dict() == {"codec": "zstd", "level": 10, "library": library}
     assert Recipe.from_dict(recipe.to_dict()) == recipe
 
@@ -47,6 +48,8 @@ def test_recipe_goes_through_json_members() -> None:
         {"level": "10"},
         {"library": 1},
         {"frame_size": 4},
+        {"min_match": 2},
+        {"min_match": True},
         {"library": None},
     ],
 )
