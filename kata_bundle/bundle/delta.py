@@ -51,6 +51,8 @@ __all__ = [
 _WORTH: Final = 0.95
 """A delta over this share of the full layer is not made: applying it takes time, too."""
 _BASES: Final = 3
+_SIZES: Final = 8
+"""Layers of similar names whose sizes differ by more have little in common."""
 _WORD: Final = re.compile(r"[a-z]+")
 
 
@@ -100,10 +102,10 @@ def likely_bases(layer: SourceLayer, others: Sequence[SourceLayer]) -> tuple[Sou
         return tuple(exact[:_BASES])
     words = set(_WORD.findall(layer.component))
     scored = [(len(words & set(_WORD.findall(other.component))), other) for other in same_arch]
-    near = [(score, other) for score, other in scored if score]
-    near.sort(
-        key=lambda item: (-item[0], abs(item[1].entry.unpacked_size_bytes - layer.entry.unpacked_size_bytes), item[1].component)
-    )
+    size = layer.entry.unpacked_size_bytes
+    near = [(score, other) for score, other in scored if score and size <= _SIZES * other.entry.unpacked_size_bytes]
+    near = [(score, other) for score, other in near if other.entry.unpacked_size_bytes <= _SIZES * size]
+    near.sort(key=lambda item: (-item[0], abs(item[1].entry.unpacked_size_bytes - size), item[1].component))
     return tuple(other for _, other in near[:_BASES])
 
 

@@ -155,6 +155,7 @@ def _delta(
         )
     finally:
         workspace.drop()
+    progress.advance(_WRITE, descriptor.size_bytes)
     record.deltas[key] = descriptor.digest, descriptor.size_bytes
     record.save()
     return descriptor

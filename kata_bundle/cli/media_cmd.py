@@ -61,7 +61,7 @@ def export_command(
     """Add bundles to a medium, each under a name (default: its folder's).
 
     What is on the medium stays. An interrupted run changed nothing that can be seen; run it again and it goes on. To let a new
-    release start from one that is on the medium already, name that one's bundle too.
+    release start from one that is on the medium already, name that one's bundle too. Layers are unpacked where TMPDIR says.
     """
     from kata_bundle.archive.deltaencode import current_recipe
     from kata_bundle.bundle.deltastore import open_or_create
@@ -86,7 +86,8 @@ def export_command(
     record = Record(directory)
     if not app.dry_run:
         layout = open_or_create(directory)
-    with Workspace(directory.parent if directory.parent.is_dir() else None, jobs=app.job_count, progress=app.progress) as work:
+    # Not beside the medium, which may be slow and small.
+    with Workspace(jobs=app.job_count, progress=app.progress) as work:
         medium = Medium.open(directory) if exists else None
         plan = plan_medium(
             inputs,

@@ -12,7 +12,7 @@ from kata_bundle.core.digest import hex_part
 from kata_bundle.oci import open_bundle, verify_layout
 from kata_bundle.oci.deltas import attached_deltas
 from kata_bundle.oci.layout import Layout
-from tests.fixtures.cli import call_cli
+from tests.fixtures.cli import call_cli, run_cli
 from tests.functional.delta.conftest import NEW, OLD, Releases
 from tests.support.deltabundles import bundle_of
 
@@ -61,6 +61,16 @@ def test_deltas_become_referrers_of_the_new_bundle_which_stays_what_it_was(relea
     again = json.loads(call_cli("delta", releases.old, releases.new, "-o", releases.new, "--json", "--jobs", "1").ok())
     assert again == document
     assert len(Layout.open(releases.new).index().manifests) == 3
+
+
+def test_neither_hash_seeds_nor_zones_nor_threads_change_a_byte(releases: Releases, tmp_path: Path) -> None:
+    made = []
+    for seed, zone, jobs in (("1", "Asia/Tokyo", "1"), ("2", "America/St_Johns", "3")):
+        out = tmp_path / f"deltas-{seed}"
+        arguments = ("delta", releases.old, releases.new, "-o", out, "--arch", "x86_64", "--jobs", jobs, "--quiet")
+        run_cli(*arguments, PYTHONHASHSEED=seed, TZ=zone, LC_ALL="C").ok()
+        made.append({path.name: path.read_bytes() for path in out.rglob("*") if path.is_file()})
+    assert made[0] == made[1]
 
 
 def test_deltas_alone_make_a_layout_of_their_own(releases: Releases, tmp_path: Path) -> None:
