@@ -1,31 +1,25 @@
-"""Benchmarks of packing, sharing and moving: time and size of packing, two releases together, upgrades, memory, registries."""
+"""Benchmarks of packing and sharing: time and size of packing, two releases together, and of memory."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import re
 import shlex
 import shutil
 import subprocess
-import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from bench.measure import Contender, compete
 from bench.peers import find_peer
-from bench.room import DRIVE, KATA_BUNDLE, Result, at_least, at_most, size_ratio, time_ratio
+from bench.room import DRIVE, KATA_BUNDLE, Ratio, Result, at_least, at_most, has_command, size_ratio, time_ratio
 from bench.unpacking import QEMU, install_argv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from bench.room import Room
 
 __all__ = ["BENCHES"]
-
-INITRD: Final = "rootfs-initrd"
 
 
 def pack(room: Room) -> Result:
@@ -97,7 +91,7 @@ def two_releases(room: Room) -> Result:
 
 
 def _medium(room: Room, result: Result) -> int | None:
-    if not _has_command("media"):
+    if not has_command("media"):
         result.skipped["kata-bundle medium"] = "there is no command `kata-bundle media`"
         return None
     target = room.disk / "medium"
@@ -108,11 +102,6 @@ def _medium(room: Room, result: Result) -> int | None:
     size = _size_of(target)
     shutil.rmtree(target)
     return size
-
-
-def _has_command(name: str, *more: str) -> bool:
-    done = subprocess.run([*KATA_BUNDLE, name, *more, "--help"], capture_output=True, check=False)
-    return done.returncode == 0
 
 
 def _remembered(room: Room, name: str, make: object) -> int:
@@ -205,8 +194,6 @@ def memory(room: Room) -> Result:
         peaks.append(sample.rss_kib / 1024)
         result.figures[f"peak RSS, {label} (MiB)"] = peaks[-1]
         shutil.rmtree(target)
-    from bench.room import Ratio
-
     result.ratios.append(Ratio(name="peak RSS (MiB)", value=max(peaks), is_time=False, goal=at_most(48), unit="MiB"))
     size_ratio("growth from the smallest to the largest", result, peaks[-1], peaks[0], at_most(1.15))
     return result
@@ -227,134 +214,9 @@ def _huge_bundle(room: Room, size: int) -> Path:
     return layout
 
 
-def upgrade(room: Room) -> Result:
-    """What an upgrade has to move."""
-    result = Result(name="upgrade-transfer", title="Bytes to move for the upgrade from r1 to r2, delta against full layers")
-    if not _has_command("delta"):
-        result.skipped["all"] = "there is no command `kata-bundle delta`"
-        return result
-    work = room.disk / "delta"
-    shutil.rmtree(work, ignore_errors=True)
-    components = room.set_of(QEMU)
-    argv = [*KATA_BUNDLE, "delta", room.corpus.bundle("r1"), room.corpus.bundle("r2"), "--arch", "x86_64",
-            "--component", ",".join(components), "-o", work, "--json"]  # fmt: skip
-    result.samples["kata-bundle delta"] = [room.launcher.run(argv)]
-    document = json.loads((room.launcher.folder / "stdout").read_text())
-    moved = {one["component"]: one["transfer_bytes"] for one in document["components"]}
-    shape = room.corpus.shape()["releases"]["r2"][room.arch]
-    old = room.corpus.shape()["releases"]["r1"][room.arch]
-    # What is equal in both releases is not moved at all, and counts with its full size for the whole.
-    full = {name: shape[name]["layer_bytes"] for name in components}
-    delta = {name: moved.get(name, 0) for name in components}
-    for name in components:
-        result.figures[f"{name}, full (MB)"] = full[name] / 1e6
-        result.figures[f"{name}, delta (MB)"] = delta[name] / 1e6
-    size_ratio("rootfs image", result, delta["rootfs-image"], full["rootfs-image"], at_most(0.06))
-    without = [name for name in components if name != INITRD]
-    partly = sum(delta[name] for name in without)
-    size_ratio("qemu set without the initrd", result, partly, sum(full[name] for name in without), at_most(0.18))
-    size_ratio("qemu set", result, sum(delta.values()), sum(full.values()))
-    size_ratio("qemu set, by whole layers that changed", result, _changed(full, old, shape), sum(full.values()))
-    return result
-
-
-def _changed(full: dict[str, int], old: dict[str, dict[str, int]], new: dict[str, dict[str, int]]) -> int:
-    return sum(size for name, size in full.items() if old[name] != new[name])
-
-
-@contextlib.contextmanager
-def loopback_registry(room: Room) -> Iterator[str | None]:
-    """Run a registry on a free port of the loopback address with storage below the disk folder; yields ``address:port``."""
-    program = find_peer("docker-registry", room.folder)
-    if program is None:
-        yield None
-        return
-    storage = room.disk / "registry"
-    shutil.rmtree(storage, ignore_errors=True)
-    storage.mkdir()
-    config = room.disk / "registry.yml"
-    config.write_text(
-        "version: 0.1\nlog: {level: info}\n"
-        f"storage: {{filesystem: {{rootdirectory: {storage}}}, delete: {{enabled: true}}}}\n"
-        "http: {addr: '127.0.0.1:0'}\n"
-    )
-    log = room.disk / "registry.log"
-    with log.open("wb") as sink, subprocess.Popen([program, "serve", config], stdout=sink, stderr=sink) as server:
-        try:
-            address = None
-            end = time.monotonic() + 30
-            while address is None and time.monotonic() < end and server.poll() is None:
-                found = re.search(rb"listening on (127\.0\.0\.1:\d+)", log.read_bytes())
-                address = found[1].decode() if found else None
-                time.sleep(0.05)
-            yield address
-        finally:
-            server.kill()
-    shutil.rmtree(storage, ignore_errors=True)
-
-
-def transfer(room: Room) -> Result:
-    """Push a bundle to a registry and pull it back."""
-    result = Result(name="transfer", title="Push a bundle to a registry over loopback and pull it back", place="disk")
-    skopeo = find_peer("skopeo", room.folder)
-    ours = _has_command("push") and _has_command("pull")
-    if not ours:
-        result.skipped["kata-bundle push, pull"] = "there are no such commands"
-    if skopeo is None:
-        result.skipped["skopeo"] = "skopeo is not installed"
-    layout = room.corpus.bundle("r1")
-    with loopback_registry(room) as address:
-        if address is None:
-            result.skipped["all"] = "docker-registry is not installed or did not start"
-            return result
-        counter = iter(range(10_000))
-        push, pull = [], []
-        if skopeo is not None:
-            common = [skopeo, "--insecure-policy", "copy", "--quiet", "--all"]
-            push.append(
-                Contender(
-                    name="skopeo, push",
-                    argv=lambda _to: [
-                        *common,
-                        "--dest-tls-verify=false",
-                        f"oci:{layout}:latest",
-                        f"docker://{address}/skopeo{next(counter)}:v1",
-                    ],
-                )
-            )
-            subprocess.run(
-                [*common, "--dest-tls-verify=false", f"oci:{layout}:latest", f"docker://{address}/bench:v1"], check=True
-            )
-            pull.append(Contender(name="skopeo, pull", argv=lambda to: [
-                *common, "--src-tls-verify=false", f"docker://{address}/bench:v1", f"oci:{to}:latest"]))  # fmt: skip
-        if ours:
-            plain = ["--plain-http"] if "--plain-http" in _help_text("push") else []
-            push.append(
-                Contender(
-                    name="kata-bundle push",
-                    argv=lambda _to: [*KATA_BUNDLE, "push", *plain, layout, f"{address}/ours{next(counter)}:v1"],
-                )
-            )
-            subprocess.run([*KATA_BUNDLE, "push", *plain, layout, f"{address}/bench:v1"], check=True, capture_output=True)
-            pull.append(Contender(name="kata-bundle pull", argv=lambda to: [
-                *KATA_BUNDLE, "pull", *plain, f"{address}/bench:v1", "-o", to]))  # fmt: skip
-        rounds = min(room.rounds, 3)
-        for contenders in (push, pull):
-            result.samples |= compete(contenders, room.launcher, room.disk, rounds=rounds, patience_s=room.patience_s)
-    time_ratio("push vs skopeo", result, "skopeo, push", "kata-bundle push")
-    time_ratio("pull vs skopeo", result, "skopeo, pull", "kata-bundle pull")
-    return result
-
-
-def _help_text(command: str) -> str:
-    return subprocess.run([*KATA_BUNDLE, command, "--help"], capture_output=True, text=True, check=False).stdout
-
-
 BENCHES = {
     "pack": pack,
     "shared-layers": shared_layers,
     "two-releases": two_releases,
-    "upgrade-transfer": upgrade,
     "memory": memory,
-    "transfer": transfer,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,20 @@ if TYPE_CHECKING:
     from bench.corpus import Corpus
     from bench.measure import Launcher, Sample
 
-__all__ = ["DRIVE", "KATA_BUNDLE", "Goal", "Ratio", "Result", "Room", "at_least", "at_most", "size_ratio", "time_ratio"]
+__all__ = [
+    "DRIVE",
+    "KATA_BUNDLE",
+    "Goal",
+    "Ratio",
+    "Result",
+    "Room",
+    "at_least",
+    "at_most",
+    "has_command",
+    "help_text",
+    "size_ratio",
+    "time_ratio",
+]
 
 DRIVE: Final = (sys.executable, "-P", str(Path(__file__).with_name("drive.py")))
 KATA_BUNDLE: Final = (str(Path(sys.executable).with_name("kata-bundle")),)
@@ -114,6 +128,16 @@ def time_ratio(name: str, result: Result, peer: str, ours: str, goal: Goal | Non
 def size_ratio(name: str, result: Result, ours: float, peer: float, goal: Goal | None = None) -> None:
     """Add *our size / peer's size* to ``result``."""
     result.ratios.append(Ratio(name=name, value=ours / peer, is_time=False, goal=goal))
+
+
+def help_text(command: str) -> str:
+    """Return what our program says to ``COMMAND --help``: empty when there is no such command."""
+    return subprocess.run([*KATA_BUNDLE, command, "--help"], capture_output=True, text=True, check=False).stdout
+
+
+def has_command(name: str) -> bool:
+    """Whether our program has a command."""
+    return bool(help_text(name))
 
 
 @dataclass(kw_only=True, slots=True)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bench import packing, unpacking
+from bench import moving, packing, unpacking
 from bench.corpus import default_folder, ensure_corpus
 from bench.debs import SUITE
 from bench.measure import Launcher
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["BENCHES", "SCHEMA", "run"]
 
 SCHEMA: Final = 1
-BENCHES: Final[dict[str, Callable[[Room], Result]]] = {**unpacking.BENCHES, **packing.BENCHES}
+BENCHES: Final[dict[str, Callable[[Room], Result]]] = {**unpacking.BENCHES, **packing.BENCHES, **moving.BENCHES}
 _MEMORY_NEEDED: Final = {"full": 3 << 30, "smoke": 200 << 20}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.measure import Contender, allocated_bytes, compete
 from bench.peers import find_peer, serial_unpack
-from bench.room import DRIVE, KATA_BUNDLE, Result, at_least, at_most, size_ratio, time_ratio
+from bench.room import DRIVE, KATA_BUNDLE, Result, at_least, at_most, help_text, size_ratio, time_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -260,17 +260,13 @@ def durable(room: Room) -> Result:
     rust = _rust(room, components, "r1", "--syncfs")
     _enter(result, contenders, rust, RUST)
     contenders.append(_extractor(room, components, "--durable", name="kata-bundle extractor, durable"))
-    flags = ["--durable"] if "--durable" in _help("install") else []
+    flags = ["--durable"] if "--durable" in help_text("install") else []
     contenders.append(_command(room, QEMU, *flags, name="kata-bundle install, durable"))
     inputs = [p for f in (room.corpus.tarballs, room.corpus.layers) for p in room.inputs(f("r1", room.arch), components)]
     result.samples = compete(contenders, room.launcher, room.disk, rounds=room.rounds, patience_s=room.patience_s, inputs=inputs)
     time_ratio("extractor vs Rust + syncfs", result, RUST, "kata-bundle extractor, durable", at_least(1.6))
     time_ratio("install command vs Rust + syncfs", result, RUST, "kata-bundle install, durable")
     return result
-
-
-def _help(command: str) -> str:
-    return subprocess.run([*KATA_BUNDLE, command, "--help"], capture_output=True, text=True, check=False).stdout
 
 
 def readers(room: Room) -> Result:
