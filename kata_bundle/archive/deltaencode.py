@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_LEVEL", "Estimate", "MadeDelta", "current_recipe", "encode_delta", "estimate_delta"]
 
 DEFAULT_LEVEL: Final = 10
+_SAMPLE: Final = 8
+"""Frames of each file that an estimate is made from, at least."""
 _TRIED: Final = 3
 """Frames by which old files are compared with each other."""
 
@@ -134,7 +136,7 @@ def estimate_delta(
 ) -> Estimate:
     """Return how large :func:`encode_delta` will be, from one frame in ``every`` of each file (1: all, so that it is exact).
 
-    At least four frames of each file are compressed. Raises like :func:`encode_delta`.
+    At least eight frames of each file are compressed. Raises like :func:`encode_delta`.
     """
     plan = _Plan(old, new, old_file, new_file, recipe)
     chosen = plan.sample(every)
@@ -206,10 +208,10 @@ class _Plan:
         return self._cheapest(data, found)
 
     def sample(self, every: int) -> list[int]:
-        """Return the frames to try for an estimate: of each file one in ``every``, at least four, those that have most news."""
+        """Return the frames to try for an estimate: of each file one in ``every``, at least eight, those that have most news."""
         chosen: set[int] = set()
         for numbers in self._numbers.values():
-            count = max(4, -(-len(numbers) // every))
+            count = max(_SAMPLE, -(-len(numbers) // every))
             if count >= len(numbers):
                 chosen.update(numbers)
                 continue
