@@ -104,7 +104,7 @@ def action_recipe(document: ActionDocument, links: tuple[Link, ...], where: str,
     packages = {package for source in sources for package in source.packages}
     if (document.version is None) == (document.version_of is None):
         found.append(f"{where}: state one of version and version_of")
-    elif document.version_of is not None and document.version_of not in packages:
+    elif document.version_of not in {None, *packages} and not any(source.tree for source in sources):
         found.append(f'{where}.version_of: "{document.version_of}" is not a package of the sources')
     kind = Kind(document.kind)
     image = None if document.image is None else _image(document.image, f"{where}.image", found)

@@ -151,7 +151,13 @@ class Rulebook:
         name = wanted.removeprefix("package:")
         if isinstance(recipe, ActionRecipe) and name == wanted:
             return wanted
-        return next(pin.version for pin in self.pins(target) if pin.name == name)
+        trees = [source.tree for source in recipe.sources if source.tree] if isinstance(recipe, ActionRecipe) else []
+        pins = [*self.pins(target), *(pin for tree in trees for pin in self.package_tree(tree, target.arch)[1].pins)]
+        found = next((pin.version for pin in pins if pin.name == name), None)
+        if found is None:
+            msg = f'component "{target.component}": version_of names "{name}", which is no package of its sources'
+            raise BuildError(msg)
+        return found
 
     def files(self, component: str, source: Source) -> Path:
         """Return where a source of kind ``files`` lies; raise :class:`BuildError` when it is not there."""

@@ -32,10 +32,13 @@ REFRESH_COMMAND = "kata-bundle lock debian --refresh-missing"
 class Sources:
     """Pinned packages as blobs of ``store``. Safe for several threads: a package that two components need is fetched once."""
 
-    def __init__(self, store: Store, packages: PackageSource, *, progress: Progress = NO_PROGRESS) -> None:
+    def __init__(
+        self, store: Store, packages: PackageSource, *, progress: Progress = NO_PROGRESS, refresh: str = REFRESH_COMMAND
+    ) -> None:
         self._store = store
         self._packages = packages
         self._progress = progress
+        self._refresh = refresh
         self._lock = threading.Lock()
         self._busy: dict[Digest, threading.Lock] = {}
 
@@ -52,7 +55,7 @@ class Sources:
             return
         missing = [pin for pin in wanted if not is_served(pin, arch, self._packages)]
         if missing:
-            raise missing_error(missing)
+            raise missing_error(missing, self._refresh)
         for pin in wanted:
             with self._lock:
                 lock = self._busy.setdefault(pin.digest, threading.Lock())
@@ -71,7 +74,7 @@ class Sources:
             served = self._packages.find_all(suite, arch.debian_name, wanted)
             missing = [pin for name, pin in group.items() if not _is_pinned(pin, served.get(name))]
             if missing:
-                raise missing_error(missing)
+                raise missing_error(missing, self._refresh)
             total = sum(pin.size_bytes for pin in group.values())
             task = f"fetch {len(group)} packages ({arch.debian_name})"
             self._progress.start(task, total)
@@ -128,10 +131,8 @@ def _is_pinned(pin: DebPin, entry: IndexEntry | None) -> bool:
     return True
 
 
-def missing_error(pins: Iterable[DebPin]) -> PinMissingError:
+def missing_error(pins: Iterable[DebPin], refresh: str = REFRESH_COMMAND) -> PinMissingError:
     """Return the error that names ``pins`` and the command that replaces them."""
     names = [f"{pin.package} {pin.version} ({pin.architecture}, {pin.suite})" for pin in pins]
     msg = "the mirror no longer has " + ("a pinned package: " if len(names) == 1 else "pinned packages:\n  ") + "\n  ".join(names)
-    return PinMissingError(
-        msg, hint=f"{REFRESH_COMMAND}   replaces missing pins, prints each change, and leaves the others alone"
-    )
+    return PinMissingError(msg, hint=f"{refresh}   replaces missing pins, prints each change, and leaves the others alone")

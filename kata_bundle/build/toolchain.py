@@ -43,6 +43,7 @@ __all__ = [
     "PinnedToolchain",
     "Toolchain",
     "ToolchainsDocument",
+    "is_pinned",
     "load_toolchain_lock",
     "load_toolchains",
     "lock_text",
@@ -58,7 +59,7 @@ FOLDER: Final = "toolchains"
 """Where both files lie, below the rules."""
 FILE_NAME: Final = "toolchains.toml"
 LOCK_NAME: Final = "toolchains.lock.toml"
-REFRESH_COMMAND: Final = "kata-bundle lock toolchains"
+REFRESH_COMMAND: Final = "kata-bundle lock toolchains --refresh-missing"
 _HEADER: Final = """\
 # Every package of every toolchain, and the tree that they make. Written by: kata-bundle lock toolchains
 """
@@ -249,6 +250,15 @@ def pin_toolchain(toolchain: Toolchain, arch: Arch, packages: Apt) -> PinnedTool
     return PinnedToolchain(name=toolchain.name, arch=arch, pins=pins, tree=None)
 
 
+def is_pinned(toolchain: Toolchain, pinned: PinnedToolchain, packages: PackageSource) -> bool:
+    """Return whether ``pinned`` has all that the toolchain names, and the mirror still has all of ``pinned``."""
+    if set(toolchain.packages) - {pin.package for pin in pinned.pins}:
+        return False
+    wanted = {pin.package: pin.version for pin in pinned.pins}
+    served = packages.find_all(toolchain.suite, pinned.arch.debian_name, wanted)
+    return all(pin.package in served and served[pin.package].digest == pin.digest for pin in pinned.pins)
+
+
 def require_toolchain(
     toolchains: Mapping[str, Toolchain], lock: Mapping[tuple[str, Arch], PinnedToolchain], name: str, arch: Arch
 ) -> tuple[Toolchain, PinnedToolchain]:
@@ -287,7 +297,7 @@ def make_builder(
     known = store.get_result(key)
     if known is not None:
         return store.get_tree(known.tree)
-    Sources(store, packages, progress=progress).ensure(pinned.pins, pinned.arch)
+    Sources(store, packages, progress=progress, refresh=REFRESH_COMMAND).ensure(pinned.pins, pinned.arch)
     progress.note(f"{pinned.arch}: unpacking toolchain {toolchain.name} ({len(pinned.pins)} packages)")
     entries = dict(unpack_packages(pinned.pins, store).entries)
     for folder in _FOLDERS:

@@ -71,10 +71,11 @@ def debian(app: App, refresh_missing: bool, check: bool, rules: str | None) -> N
 @command.command(
     epilog="""\b
 Examples:
-  kata-bundle lock toolchains
+  kata-bundle lock toolchains --refresh-missing
   kata-bundle lock toolchains c --dry-run"""
 )
 @click.argument("names", nargs=-1, metavar="[TOOLCHAIN]...")
+@click.option("--refresh-missing", is_flag=True, help="Only those with a package that the mirror no longer has, or without pins.")
 @click.option(
     "--rules",
     metavar="DIR",
@@ -86,7 +87,7 @@ Examples:
 @json_option
 @quiet_option
 @pass_app
-def toolchains(app: App, names: tuple[str, ...], rules: str | None) -> None:
+def toolchains(app: App, names: tuple[str, ...], refresh_missing: bool, rules: str | None) -> None:
     """Pin every package of the toolchains to what the mirror has today, and the trees that these make.
 
     The packages are fetched into the store, since a tree's digest is only known once it was made.
@@ -95,7 +96,14 @@ def toolchains(app: App, names: tuple[str, ...], rules: str | None) -> None:
     from pathlib import Path
 
     from kata_bundle.build import Apt, rules_folder
-    from kata_bundle.build.toolchain import load_toolchain_lock, load_toolchains, make_builder, pin_toolchain, write_lock
+    from kata_bundle.build.toolchain import (
+        is_pinned,
+        load_toolchain_lock,
+        load_toolchains,
+        make_builder,
+        pin_toolchain,
+        write_lock,
+    )
     from kata_bundle.core.diagnostics import did_you_mean
     from kata_bundle.core.errors import UsageError
 
@@ -110,6 +118,9 @@ def toolchains(app: App, names: tuple[str, ...], rules: str | None) -> None:
     with Apt() as packages:
         for toolchain in known.values():
             for arch in toolchain.arches if not names or toolchain.name in names else ():
+                pinned = lock.get((toolchain.name, arch))
+                if refresh_missing and pinned is not None and is_pinned(toolchain, pinned, packages):
+                    continue
                 fresh = pin_toolchain(toolchain, arch, packages)
                 if not app.dry_run:
                     tree = make_builder(toolchain, fresh, store, packages, progress=app.progress)
