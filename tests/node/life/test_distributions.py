@@ -63,7 +63,7 @@ def settled(node: Node, place: Place) -> None:
         node.wait_for(place.unit)
 
 
-ALL = ["k3s", *(pytest.param(name, marks=pytest.mark.slow) for name in PLACES if name != "k3s")]
+ALL = [pytest.param(name, marks=pytest.mark.slow) for name in PLACES]
 
 
 @pytest.mark.parametrize("distribution", ALL, indirect=True)

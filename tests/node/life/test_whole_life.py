@@ -19,7 +19,7 @@ HANDLERS = ("kata-clh-runtime-rs", "kata-qemu")
 MORE = ("kata-clh", *HANDLERS)
 SECOND = {"SHIMS_X86_64": "qemu clh-runtime-rs clh"}
 EVERY = ("bookworm", "trixie", "sid")
-FEW = [pytest.param(suite, marks=[pytest.mark.slow] if suite == "bookworm" else []) for suite in EVERY]
+FEW = [pytest.param(suite, marks=[] if suite == "sid" else [pytest.mark.slow]) for suite in EVERY]
 ALL_SLOW = [pytest.param(suite, marks=pytest.mark.slow) for suite in EVERY]
 REFUSES = "[Service]\nExecStartPre=/bin/sh -c '! grep -rqs kata-qemu-debug /etc/containerd /opt/kata/containerd'\n"
 """containerd does not start with a handler that only a failing upgrade brings."""
@@ -88,7 +88,7 @@ def test_install_reinstall_upgrade_failure_rollback_uninstall(life: Life, images
     assert pod.labels() == {}
 
 
-@pytest.mark.parametrize("life", [pytest.param("trixie", marks=pytest.mark.slow), "sid"], indirect=True)
+@pytest.mark.parametrize("life", [pytest.param(suite, marks=pytest.mark.slow) for suite in ("trixie", "sid")], indirect=True)
 def test_two_suffixes_live_side_by_side(life: Life):
     node, pod = life.node, life.pod
     if life.schema == 2:
