@@ -88,11 +88,16 @@ def test_programs_say_what_they_are_and_fail(tmp_path):
 
 
 def test_images_are_a_few_hundred_kib_with_zeros():
-    entry = rendered("rootfs-image-confidential", Arch.X86_64)[RelPath("share/kata-containers/kata-fixture.image")]
+    entry = rendered("rootfs-image-confidential", Arch.X86_64)[RelPath("share/kata-containers/kata-fixture-confidential.image")]
     assert isinstance(entry, Content)
     assert len(entry.data) == 384 << 10
     assert entry.data.endswith(bytes(200 << 10))
-    assert entry.data != rendered("rootfs-image-confidential", Arch.AARCH64)[RelPath("share/kata-containers/kata-fixture.image")].data
+    assert (
+        entry.data
+        != rendered("rootfs-image-confidential", Arch.AARCH64)[
+            RelPath("share/kata-containers/kata-fixture-confidential.image")
+        ].data
+    )
 
 
 # A change here changes what every store and bundle holds: raise FIXTURE_VERSION with it.
