@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from kata_bundle.archive.kata import PREFIX
+from kata_bundle.archive.rules import PREFIX
 from kata_bundle.archive.tarheader import BLOCK
 from kata_bundle.archive.tarwriter import TAR_END, member_header, prefix_headers
 from kata_bundle.archive.toc import FOOTER_SIZE, Table, parse_footer, trailer_around
@@ -20,7 +20,7 @@ from kata_bundle.core.tree import File
 if TYPE_CHECKING:
     from kata_bundle.archive.frames import FrameRecord
     from kata_bundle.archive.kata import KataReader
-    from kata_bundle.archive.tarreader import Limits
+    from kata_bundle.archive.rules import Limits
     from kata_bundle.core.digest import HashingReader
     from kata_bundle.core.tree import Tree
 

@@ -16,12 +16,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 from kata_bundle.archive.durable import flush_directories, flush_files
-from kata_bundle.archive.kata import PREFIX, rewrite_target
+from kata_bundle.archive.extracted import Extracted, with_links_for
 from kata_bundle.archive.known import Inodes, place_known
 from kata_bundle.archive.layerfile import FrameReader, LayerFile
 from kata_bundle.archive.placer import NewFile, Placer, write_with_holes
-from kata_bundle.archive.tarreader import DEFAULT_LIMITS, Limits
-from kata_bundle.archive.unpack import Extracted, check_packed, extract_stream, with_links_for
+from kata_bundle.archive.rules import DEFAULT_LIMITS, PREFIX, Limits, rewrite_target
 from kata_bundle.archive.workers import SerialFileOps, run_pieces
 from kata_bundle.core.errors import ArchiveError, IntegrityError
 from kata_bundle.core.events import NO_PROGRESS, Progress
@@ -192,6 +191,8 @@ class _Stream:
         self.extracted: Extracted
 
     def extract(self, tools: _Tools, *, ahead: bool) -> None:
+        from kata_bundle.archive.unpack import extract_stream
+
         del tools
         job, options = self.job, self._run.options
         self.extracted = extract_stream(
@@ -380,6 +381,8 @@ def _check_whole(jobs: Sequence[LayerJob], threads: int) -> None:
 
 
 def _check_one(tools: _Tools, *, job: LayerJob) -> None:
+    from kata_bundle.archive.unpack import check_packed
+
     del tools
     if job.packed is not None:
         with job.path.open("rb", buffering=0) as stream:

@@ -25,11 +25,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.archive.holes import Hole, HoleFinder
+from kata_bundle.archive.rules import DEFAULT_LIMITS, PREFIX, Limits, check_symlink, rewrite_target
 from kata_bundle.archive.tarheader import Kind
-from kata_bundle.archive.tarreader import DEFAULT_LIMITS, Limits, Member, TarReader
+from kata_bundle.archive.tarreader import Member, TarReader
 from kata_bundle.core.digest import Digest
 from kata_bundle.core.errors import ArchiveError, IntegrityError
-from kata_bundle.core.relpath import MAX_PATH, RelPath, os_bytes, parse_relpath, quoted
+from kata_bundle.core.relpath import RelPath, parse_relpath, quoted
 from kata_bundle.core.tree import Directory, Entry, File, Hardlink, Symlink, Tree
 
 if TYPE_CHECKING:
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PREFIX", "KataEntry", "KataReader", "check_symlink", "iter_kata_entries", "rewrite_target"]
 
-PREFIX: Final = "opt/kata"
-"""Where components lie in an archive, and by default on a node."""
 _PREFIX_PARTS: Final = PREFIX.split("/")
 
 
@@ -194,41 +193,6 @@ def iter_kata_entries(
     return KataReader(stream, what=what, limits=limits, identify=identify, find_holes=find_holes)
 
 
-def check_symlink(path: RelPath, target: str) -> None:
-    """Raise :class:`ArchiveError` unless the symbolic link ``target`` may stand at ``path``; see the module for the rules."""
-    if not target:
-        msg = "a symbolic link without a target"
-        raise ArchiveError(msg)
-    if "\0" in target:
-        msg = "a symbolic link with a NUL byte in its target"
-        raise ArchiveError(msg)
-    if len(os_bytes(target)) > MAX_PATH:
-        msg = f"a symbolic link with a target of more than {MAX_PATH} bytes"
-        raise ArchiveError(msg)
-    if target.startswith("/"):
-        if ".." in (_below_prefix(target) or ()):
-            msg = f'a symbolic link to {quoted(target)}, which has ".." below /{PREFIX}'
-            raise ArchiveError(msg)
-        return
-    parts = [part for part in target.split("/") if part not in {"", "."}]
-    up = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
-    if up > path.count("/"):
-        msg = f"a symbolic link that leaves the tree: {quoted(target)}"
-        raise ArchiveError(msg)
-    if ".." in parts[up:]:
-        msg = f'a symbolic link to {quoted(target)}, which has ".." after a name'
-        raise ArchiveError(msg)
-
-
-def rewrite_target(target: str, dest: str) -> str:
-    """Return symbolic link ``target`` for a tree installed at ``dest``: what is below ``/opt/kata`` moves along."""
-    if not dest.startswith("/"):
-        msg = f"destination {quoted(dest)} is not absolute"
-        raise ValueError(msg)
-    rest = _below_prefix(target) if dest != "/" + PREFIX else None
-    return target if rest is None else "/".join([dest.rstrip("/"), *rest]) or "/"
-
-
 class _File:
     """A regular file under one or more names; its identity is that of the inode an extraction makes."""
 
@@ -258,12 +222,6 @@ class _File:
 
 def _kind_of(found: Directory | Symlink | _File) -> str:
     return "a directory" if isinstance(found, Directory) else "a symbolic link" if isinstance(found, Symlink) else "a file"
-
-
-def _below_prefix(target: str) -> list[str] | None:
-    """Return the parts of an absolute ``target`` below ``/opt/kata``, ``None`` for other targets."""
-    parts = [part for part in target.split("/") if part not in {"", "."}]
-    return parts[2:] if target.startswith("/") and parts[:2] == _PREFIX_PARTS else None
 
 
 def _hard_link_target(target: str) -> RelPath:

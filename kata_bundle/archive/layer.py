@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, BinaryIO, Self, cast
 from kata_bundle.archive.agreement import check_table
 from kata_bundle.archive.directories import Directories
 from kata_bundle.archive.extract import ExtractOptions, LayerJob, extract_layers
+from kata_bundle.archive.extracted import Extracted
 from kata_bundle.archive.frames import FrameRecord
 from kata_bundle.archive.holes import HoleFinder
-from kata_bundle.archive.kata import PREFIX, check_symlink, iter_kata_entries
+from kata_bundle.archive.kata import iter_kata_entries
 from kata_bundle.archive.readahead import read_ahead
+from kata_bundle.archive.rules import DEFAULT_LIMITS, PREFIX, Limits, check_symlink
 from kata_bundle.archive.streams import Source, open_source
-from kata_bundle.archive.tarreader import DEFAULT_LIMITS, Limits
 from kata_bundle.archive.tarwriter import tar_size, write_tar
 from kata_bundle.archive.toc import Table, render_trailer
-from kata_bundle.archive.unpack import Extracted, TaskStream, check_packed, extract_stream
+from kata_bundle.archive.unpack import TaskStream, check_packed, extract_stream
 from kata_bundle.archive.zstd import open_compressor, open_decompressor
 from kata_bundle.core.digest import CHUNK_SIZE, Digest, HashingReader, HashingWriter
 from kata_bundle.core.errors import ArchiveError, IntegrityError

@@ -12,9 +12,8 @@ from bisect import bisect_right
 from itertools import islice
 from typing import TYPE_CHECKING, Self
 
-from kata_bundle.archive.kata import PREFIX
+from kata_bundle.archive.rules import DEFAULT_LIMITS, PREFIX, Limits
 from kata_bundle.archive.tarheader import BLOCK
-from kata_bundle.archive.tarreader import DEFAULT_LIMITS, Limits
 from kata_bundle.archive.tarwriter import TAR_END, member_header, prefix_headers
 from kata_bundle.archive.toc import FOOTER_SIZE, MAX_TABLE, Table, TableRef, max_packed, parse_footer, trailer_around
 from kata_bundle.archive.zstd import FrameDecoder

@@ -16,6 +16,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from kata_bundle.archive.rules import DEFAULT_LIMITS, Limits
 from kata_bundle.archive.streams import COPY_SIZE
 from kata_bundle.archive.tarheader import (
     BLOCK,
@@ -46,21 +47,6 @@ _MAX_PADDING: Final = 64 << 20
 _MAX_EXTENDED: Final = 1 << 20
 """Longest single extended header: room for the largest names and attributes, and little for a dictionary of records."""
 _SPARSE: Final = (b"GNU.sparse.", b"SCHILY.realsize", b"SUN.holesdata")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """How much an archive may ask for."""
-
-    max_members: int = 250_000
-    """Members, and entries of the tree including directories that no member names."""
-    max_unpacked_bytes: int = 64 << 30
-    """Length of the whole tar."""
-    max_name_bytes: int = 64 << 20
-    """Sum of all extended header data, and of all names of the tree."""
-
-
-DEFAULT_LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from kata_bundle.archive.frames import SKIPPABLE_MAGIC
 from kata_bundle.archive.holes import HOLE, Hole
-from kata_bundle.archive.kata import PREFIX, check_symlink
+from kata_bundle.archive.rules import DEFAULT_LIMITS, PREFIX, Limits, check_symlink
 from kata_bundle.archive.tarheader import BLOCK, MAX_TIME_S
-from kata_bundle.archive.tarreader import DEFAULT_LIMITS, Limits
 from kata_bundle.archive.tarwriter import TAR_END, member_header, prefix_headers
 from kata_bundle.archive.zstd import Recipe
 from kata_bundle.core import canonical

@@ -6,21 +6,21 @@ Must not know: tables, other layers.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from kata_bundle.archive.kata import PREFIX, iter_kata_entries, rewrite_target
+from kata_bundle.archive.extracted import Extracted, with_links_for
+from kata_bundle.archive.kata import iter_kata_entries
 from kata_bundle.archive.placer import Placer
 from kata_bundle.archive.readahead import read_ahead
+from kata_bundle.archive.rules import DEFAULT_LIMITS, PREFIX, Limits, rewrite_target
 from kata_bundle.archive.streams import Source, open_source, size_left
 from kata_bundle.archive.tarheader import Kind
-from kata_bundle.archive.tarreader import DEFAULT_LIMITS, Limits
 from kata_bundle.archive.zstd import open_decompressor
 from kata_bundle.core.digest import Digest, HashingReader
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.events import NO_PROGRESS, Progress
 from kata_bundle.core.relpath import RelPath
-from kata_bundle.core.tree import Symlink, Tree
+from kata_bundle.core.tree import Tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,20 +28,7 @@ if TYPE_CHECKING:
 
     from kata_bundle.core.fsops import FileOps
 
-__all__ = ["Extracted", "TaskStream", "check_packed", "extract_stream", "with_links_for"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Extracted:
-    """What was extracted: the tree as archived, and as installed, which has links rewritten to the destination.
-
-    Both are empty when the layer was not to be identified.
-    """
-
-    tree: Tree
-    installed: Tree
-    left_out: int
-    """Members that are not below ``opt/kata``."""
+__all__ = ["TaskStream", "check_packed", "extract_stream"]
 
 
 def extract_stream(
@@ -118,12 +105,3 @@ def check_packed(stream: BinaryIO, expected: Digest, what: str) -> None:
     if reader.digest != expected:
         msg = f"{what} has the digest {reader.digest}, expected {expected}"
         raise IntegrityError(msg)
-
-
-def with_links_for(tree: Tree, dest: str) -> Tree:
-    """Return ``tree`` as it is when installed at ``dest``."""
-    entries = {
-        path: Symlink(target=rewrite_target(entry.target, dest)) if isinstance(entry, Symlink) else entry
-        for path, entry in tree.entries.items()
-    }
-    return tree if entries == tree.entries else Tree(entries)
