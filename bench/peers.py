@@ -140,7 +140,8 @@ def versions(folder: Path) -> Iterator[tuple[str, str]]:
             yield peer.program, f"of {peer.suite}"
             continue
         done = subprocess.run([path, *peer.version], capture_output=True, text=True, check=False)
-        found = re.search(r"v?\d+(\.\d+)+", done.stdout + done.stderr)
+        said = done.stdout + done.stderr
+        found = re.search(r"v?\d+(\.\d+)+", said) or re.search(r"\b\d+\b", said)
         yield peer.program, found[0].removeprefix("v") if found else "unknown"
     path, reason = serial_unpack(folder)
     yield "serial-unpack (Rust)", f"{_rustc()}, {_crates()}" if path else f"skipped: {reason}"
