@@ -8,7 +8,7 @@ disks, who is trusted.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kata_bundle.archive.rules import PREFIX
 from kata_bundle.archive.tarheader import BLOCK
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_table"]
 
+_BEFORE: Final = 8
+
 
 def check_table(
     record: FrameRecord, reader: KataReader, tree: Tree, unpacked: HashingReader, *, what: str, limits: Limits
@@ -38,9 +40,10 @@ def check_table(
     length = parse_footer(trailer[-FOOTER_SIZE:])
     if length is None:
         return None
-    before, after = trailer_around(length)
-    document = trailer[len(before) : -len(after)]
-    if trailer != before + document + after or len(document) != length:
+    # The length is whatever the last bytes say: it is compared with what is there before it is used.
+    document = trailer[_BEFORE : len(trailer) - FOOTER_SIZE]
+    before, after = trailer_around(len(document))
+    if length != len(document) or trailer != before + document + after:
         msg = f"{what}: there is more or something else around its table of contents"
         raise ArchiveError(msg)
     table = Table.from_json(document, what=what, limits=limits)

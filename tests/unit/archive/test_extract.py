@@ -329,6 +329,8 @@ def test_the_length_in_a_footer_is_not_trusted(tmp_path: Path, length: int) -> N
         LayerFile.open(path, None, what="x")
     with pytest.raises(IntegrityError):
         LayerFile.open(path, made.table, what="x")
+    with pytest.raises(ArchiveError, match="around its table"):
+        scan_layer(path, what="x")
 
 
 @pytest.mark.parametrize("extra", [b"x", bytes(100)])
