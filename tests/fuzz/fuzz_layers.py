@@ -93,7 +93,7 @@ def seed(folder: Path) -> None:
 
 if __name__ == "__main__":
     for argument in sys.argv[1:]:
-        if not argument.startswith("-"):
+        if not argument.startswith("-") and not Path(argument).is_file():
             seed(Path(argument))
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()
