@@ -10,15 +10,23 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from kata_bundle.core import canonical
-from kata_bundle.core.digest import digest_bytes, parse_digest
+from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.events import NO_PROGRESS
 from kata_bundle.oci import mediatypes
-from kata_bundle.oci.descriptor import MEDIA_TYPE, Descriptor
+from kata_bundle.oci.descriptor import Descriptor
 from kata_bundle.oci.documents import MAX_MANIFEST
 from kata_bundle.oci.registry.auth import Scope
-from kata_bundle.oci.registry.errors import NotFoundError, ProtocolError, RegistryError, RegistryStatusError, UnreachableError
+from kata_bundle.oci.registry.checks import (
+    capability_for,
+    check_content,
+    check_stated,
+    media_type_of,
+    parse_stated,
+    read_json,
+    subject_of,
+)
+from kata_bundle.oci.registry.errors import NotFoundError, ProtocolError, RegistryError, RegistryStatusError
 from kata_bundle.oci.registry.hosts import endpoints
 from kata_bundle.oci.registry.reference import TAG
 from kata_bundle.oci.registry.settings import RegistrySettings
@@ -120,12 +128,12 @@ class Repository:
     def manifest(self, target: str | None = None) -> RemoteDocument:
         """Return the manifest or index under a tag or digest (default: the reference's)."""
         wanted = target or self.reference.target
-        return self._read(_capability(wanted), lambda server: self._manifest(server, wanted))
+        return self._read(capability_for(wanted), lambda server: self._manifest(server, wanted))
 
     def resolve(self, target: str | None = None) -> Descriptor:
         """Return the descriptor of the manifest under a tag or digest (default: the reference's)."""
         wanted = target or self.reference.target
-        return self._read(_capability(wanted), lambda server: self._resolve(server, wanted))
+        return self._read(capability_for(wanted), lambda server: self._resolve(server, wanted))
 
     def put_manifest(self, data: bytes, media_type: str, *, tag: str | None = None) -> Descriptor:
         """Store a manifest or index by digest, then under ``tag``, and return its descriptor.
@@ -134,7 +142,7 @@ class Repository:
         """
         descriptor = Descriptor(media_type=media_type, digest=digest_bytes(data), size_bytes=len(data))
         knows_referrers = self._put(descriptor, data, descriptor.digest)
-        subject = _subject(data)
+        subject = subject_of(data)
         if subject is not None and not knows_referrers:
             from kata_bundle.oci.registry.referrers import add_by_tag, listed_descriptor
 
@@ -174,7 +182,7 @@ class Repository:
         def attempt(server: Endpoint) -> bytes:
             request = self._blob_request(server, descriptor)
             data = self._transport.exchange(server, request, {200}, lambda answer: answer.read(descriptor.size_bytes))
-            _check_content(data, descriptor, server)
+            check_content(data, descriptor, server)
             return data
 
         return self._read("pull", attempt)
@@ -185,7 +193,7 @@ class Repository:
         From a registry that knows no ranges the whole blob is read and the rest thrown away. Raises ``ValueError`` for a range
         that does not lie in the blob.
         """
-        from kata_bundle.oci.registry.download import check_range
+        from kata_bundle.oci.registry.download import read_part
 
         if offset < 0 or length < 0 or offset + length > descriptor.size_bytes:
             msg = f"bytes {offset} and {length} more do not lie in a blob of {descriptor.size_bytes}"
@@ -193,29 +201,13 @@ class Repository:
         if not length:
             return b""
 
-        def consume(answer: Answer) -> bytes:
-            skip = 0
-            if answer.status == 206:
-                check_range(answer, offset, offset + length - 1, descriptor.size_bytes)
-            else:
-                skip = offset
-            result = bytearray()
-            for chunk in answer.chunks():
-                result += chunk[skip:]
-                skip = max(0, skip - len(chunk))
-                if len(result) > length and answer.status == 206:
-                    msg = f"{answer.what}: {answer.origin} sends more than the range asked for"
-                    raise ProtocolError(msg)
-                if len(result) >= length and answer.status == 200:
-                    break
-            if len(result) < length:
-                msg = f"{answer.what}: the answer from {answer.origin} ended after {len(result)} of {length} bytes"
-                raise UnreachableError(msg, retryable=True)
-            return bytes(result[:length])
-
         def attempt(server: Endpoint) -> bytes:
             request = self._blob_request(server, descriptor)
             request = replace(request, headers={"Range": f"bytes={offset}-{offset + length - 1}"})
+
+            def consume(answer: Answer) -> bytes:
+                return read_part(answer, offset, length, descriptor.size_bytes)
+
             return self._transport.exchange(server, request, {200, 206}, consume)
 
         return self._read("pull", attempt)
@@ -300,7 +292,7 @@ class Repository:
             request = Request(what=what, method="GET", path=address, scopes=self._scopes("pull"))
 
             def read(answer: Answer, at: str = address) -> tuple[object, str | None]:
-                document = _json(answer.read(_MAX_PAGE), what)
+                document = read_json(answer.read(_MAX_PAGE), what)
                 link = next_page(answer.headers("Link"))
                 if link is None:
                     return document, None
@@ -393,8 +385,8 @@ class Repository:
 
         def consume(answer: Answer) -> RemoteDocument:
             data = answer.read(MAX_MANIFEST)
-            descriptor = Descriptor(media_type=_media_type(answer), digest=digest_bytes(data), size_bytes=len(data))
-            _check_stated(answer, descriptor.digest, target)
+            descriptor = Descriptor(media_type=media_type_of(answer), digest=digest_bytes(data), size_bytes=len(data))
+            check_stated(answer, descriptor.digest, target)
             return RemoteDocument(descriptor=descriptor, data=data)
 
         return self._transport.exchange(server, request, {200}, consume)
@@ -407,9 +399,9 @@ class Repository:
             if size > MAX_MANIFEST:
                 msg = f"{answer.what}: the manifest has {size} bytes, more than the {MAX_MANIFEST} allowed"
                 raise ProtocolError(msg)
-            digest = _parsed(stated, answer.what)
-            _check_stated(answer, digest, target)
-            return Descriptor(media_type=_media_type(answer), digest=digest, size_bytes=size)
+            digest = parse_stated(stated, answer.what)
+            check_stated(answer, digest, target)
+            return Descriptor(media_type=media_type_of(answer), digest=digest, size_bytes=size)
 
         found = self._transport.exchange(server, self._manifest_request(server, "HEAD", target), {200}, consume)
         return found if found is not None else self._manifest(server, target).descriptor
@@ -425,60 +417,7 @@ class Repository:
 
         def consume(answer: Answer) -> bool:
             answer.read(_MAX_PAGE)
-            _check_stated(answer, descriptor.digest, target)
+            check_stated(answer, descriptor.digest, target)
             return answer.header("OCI-Subject") is not None
 
         return self._transport.exchange(self._server, request, {200, 201, 202}, consume)
-
-
-def _capability(target: str) -> str:
-    """Return what a mirror must be good for to be asked: to be believed about a tag is more than to have content."""
-    return "pull" if ":" in target else "resolve"
-
-
-def _media_type(answer: Answer) -> str:
-    found = (answer.header("Content-Type") or "").partition(";")[0].strip()
-    if not MEDIA_TYPE.fullmatch(found):
-        msg = f"{answer.what}: {answer.origin} does not say what it is (Content-Type)"
-        raise ProtocolError(msg)
-    return found
-
-
-def _parsed(digest: str, what: str) -> Digest:
-    try:
-        return parse_digest(digest)
-    except IntegrityError:
-        msg = f"{what}: the registry names it by {digest[:80]!a}, expected a sha256 digest"
-        raise ProtocolError(msg) from None
-
-
-def _check_stated(answer: Answer, digest: Digest, target: str) -> None:
-    """Raise :class:`IntegrityError` unless ``digest`` is what the answer's head and, if it is a digest, ``target`` say."""
-    stated = answer.header("Docker-Content-Digest")
-    for expected in (target if ":" in target else None, stated):
-        if expected is not None and expected != digest:
-            msg = f"{answer.what}: {answer.origin} has content with digest {digest}, expected {expected[:80]}"
-            raise IntegrityError(msg)
-
-
-def _check_content(data: bytes, descriptor: Descriptor, server: Endpoint) -> None:
-    found = digest_bytes(data)
-    if found != descriptor.digest or len(data) != descriptor.size_bytes:
-        msg = (
-            f"blob {descriptor.digest}: {server.origin} sent {len(data)} bytes with digest {found}, "
-            f"expected {descriptor.size_bytes} bytes"
-        )
-        raise IntegrityError(msg)
-
-
-def _json(data: bytes, what: str) -> object:
-    try:
-        return canonical.loads(data, what=what)
-    except IntegrityError as error:
-        raise ProtocolError(str(error)) from None
-
-
-def _subject(data: bytes) -> Descriptor | None:
-    document = canonical.loads(data, what="manifest")
-    subject = document.get("subject") if isinstance(document, dict) else None
-    return None if subject is None else Descriptor.from_dict(subject, where="manifest.subject")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from kata_bundle.oci.registry.hosts import Endpoint
     from kata_bundle.oci.registry.transport import Request, Transport
 
-__all__ = ["Partial", "check_range", "fill"]
+__all__ = ["Partial", "fill", "read_part"]
 
 _READ_BYTES: Final = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
@@ -172,7 +172,7 @@ def _once(partial: Partial, transport: Transport, endpoint: Endpoint, request: R
         request = replace(request, headers={**request.headers, "Range": f"bytes={offset}-"})
     with transport.once(endpoint, request, {200, 206}) as answer:
         if answer.status == 206:
-            check_range(answer, offset, size - 1, size)
+            _check_range(answer, offset, size - 1, size)
         else:
             if answer.length not in {None, size}:
                 msg = f"{request.what}: {answer.origin} sends {answer.length} bytes, expected {size}"
@@ -186,7 +186,7 @@ def _once(partial: Partial, transport: Transport, endpoint: Endpoint, request: R
         raise UnreachableError(msg, retryable=True)
 
 
-def check_range(answer: Answer, first: int, last: int, size: int) -> None:
+def _check_range(answer: Answer, first: int, last: int, size: int) -> None:
     """Raise :class:`ProtocolError` unless the answer says that it holds exactly bytes ``first`` to ``last`` of ``size``."""
     stated = answer.header("Content-Range") or ""
     found = _CONTENT_RANGE.fullmatch(stated.strip())
@@ -196,3 +196,27 @@ def check_range(answer: Answer, first: int, last: int, size: int) -> None:
     if answer.length not in {None, last - first + 1}:
         msg = f"{answer.what}: {answer.origin} sends {answer.length} bytes for a range of {last - first + 1}"
         raise ProtocolError(msg)
+
+
+def read_part(answer: Answer, offset: int, length: int, size: int) -> bytes:
+    """Return ``length`` bytes from ``offset`` on of a blob of ``size``, out of the answer with that range or with the whole blob.
+
+    Raises :class:`ProtocolError` for another range, :class:`UnreachableError` for an answer that ends early.
+    """
+    skip = offset
+    if answer.status == 206:
+        _check_range(answer, offset, offset + length - 1, size)
+        skip = 0
+    result = bytearray()
+    for chunk in answer.chunks():
+        result += chunk[skip:]
+        skip = max(0, skip - len(chunk))
+        if answer.status == 206 and len(result) > length:
+            msg = f"{answer.what}: {answer.origin} sends more than the range asked for"
+            raise ProtocolError(msg)
+        if answer.status == 200 and len(result) >= length:
+            break
+    if len(result) < length:
+        msg = f"{answer.what}: the answer from {answer.origin} ended after {len(result)} of {length} bytes"
+        raise UnreachableError(msg, retryable=True)
+    return bytes(result[:length])
