@@ -12,7 +12,11 @@
     tarheader  the 512-byte blocks             known        files linked, cloned or copied from others on disk
     holes      runs of zeros                   durable      flushing
     workers    a few threads, one error        readahead    decoding beside hashing and writing
-    zstd       the only user of the library    frames       its frame structure
+    zstd       frames and streams              frames       their structure, followed without decoding
+
+    deltaformat  what a delta layer says       deltacodec   zstd frames behind a prefix: with zstd the only user of the library
+    deltaencode  making one                    deltamatch   old files and places that help
+    deltaapply   making files from one         deltacosts   where its bytes went
 
 Imports ``core`` only. Knows nothing of stores, registries, nodes.
 """
