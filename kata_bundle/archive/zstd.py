@@ -1,4 +1,4 @@
-"""zstd in and out: the only module that imports ``zstandard``.
+"""zstd in and out: beside ``deltacodec`` the only module that imports ``zstandard``.
 
 Compressed bytes repeat only with multi-threaded mode on (``threads >= 1``; the number changes nothing), the length pledged
 before the first byte, and one version of libzstd. So a :class:`Recipe` records the version, and packing with another one is
