@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from click.shell_completion import CompletionItem
+
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.digest import Digest
     from kata_bundle.node.desired import Desired
@@ -30,6 +32,12 @@ _RUNTIMES = (
 )  # fmt: skip
 
 
+def _folders(_ctx: click.Context, _param: click.Parameter, text: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(text, type="dir")]
+
+
 @click.command(
     epilog="""\b
 Examples:
@@ -42,7 +50,7 @@ Examples:
   kata-bundle install registry.example/kata:v1 --shim qemu --dry-run
   kata-bundle install /opt/kata-artifacts --from-environment"""
 )
-@click.argument("bundle")
+@click.argument("bundle", shell_complete=_folders)
 @site_options
 @registry_options
 @click.option(
@@ -197,6 +205,9 @@ def _say(app: App, lines: Iterable[str]) -> None:
 
 def _place(text: str) -> Reference | Path:
     """Return what BUNDLE names; what is plainly a path is told without importing a registry client."""
+    if not text:
+        message = "an empty name"
+        raise click.BadParameter(message, param_hint="BUNDLE")
     if text.startswith(("/", ".", "~")) or not ("/" in text or ":" in text):
         from pathlib import Path
 

@@ -20,8 +20,6 @@ from kata_bundle.node.hostedit import EditKind, HostDirectory
 from kata_bundle.node.ops import MakeDirectory
 from kata_bundle.node.receipt import FileState, RecordedEdit
 from kata_bundle.node.state import Neighbours, neighbours
-from kata_bundle.node.tomledit import copy_keys, remove_keys
-from kata_bundle.node.tomltext import TomlError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -294,6 +292,9 @@ def _pristine(machine: Machine, record: RecordedEdit, found: _Found | None) -> _
 
 
 def _without_keys(path: str, keys: Iterable[str], text: bytes) -> bytes:
+    from kata_bundle.node.tomledit import remove_keys
+    from kata_bundle.node.tomltext import TomlError
+
     try:
         return remove_keys(text, keys)
     except TomlError as error:
@@ -302,6 +303,9 @@ def _without_keys(path: str, keys: Iterable[str], text: bytes) -> bytes:
 
 
 def _with_keys(old: RecordedEdit, base: bytes, source: bytes) -> bytes:
+    from kata_bundle.node.tomledit import copy_keys
+    from kata_bundle.node.tomltext import TomlError
+
     try:
         return copy_keys(base, source, old.keys)
     except TomlError as error:

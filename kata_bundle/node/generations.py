@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kata_bundle.archive.deltaapply import restore_files
 from kata_bundle.archive.durable import flush_directories, flush_files
-from kata_bundle.archive.extract import ExtractOptions, LayerJob, extract_layers
 from kata_bundle.core.digest import HashingWriter
 from kata_bundle.core.errors import HostError, IntegrityError
 from kata_bundle.core.relpath import RelPath
@@ -89,6 +87,8 @@ class Staging:
         hold nothing else. Where the contents lie is added to ``contents``. Apart from each other, what two layers bring
         differently is not lost.
         """
+        from kata_bundle.archive.extract import ExtractOptions, LayerJob, extract_layers
+
         self._files.make_directory(self._layers)
         jobs: list[LayerJob] = []
         for ref in refs:
@@ -125,6 +125,8 @@ class Staging:
 
         Where they lie is added to ``contents``. Raises :class:`IntegrityError` when the delta does not give them.
         """
+        from kata_bundle.archive.deltaapply import restore_files
+
         folder = os.path.join(self._layers, f".delta-{component}")
         self._files.make_directory(self._layers)
         self._files.make_directory(folder)

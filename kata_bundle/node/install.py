@@ -124,7 +124,7 @@ def install(
         if prepared.plan.changes_nothing and prepared.receipt == state.receipt:
             staging.discard()
             desired.source.release(work.unknown)
-            pruned = _prune(machine, keep)
+            pruned = _prune(machine, keep, swept=not work.unknown)
             done = Installed(plan=prepared.plan, receipt=state.receipt, recovered=recovered, pruned=pruned)
             _remember_answer(work, done, began, answer, keep=keep)
             return done
@@ -160,11 +160,15 @@ def finish_install(machine: Machine, *, keep: int = 2) -> Receipt | None:
     return load_state(machine.site).receipt
 
 
-def _prune(machine: Machine, keep: int) -> tuple[int, ...]:
-    """Remove what is not needed any more. The install is done: what cannot be removed now, the next command removes."""
+def _prune(machine: Machine, keep: int, *, swept: bool = False) -> tuple[int, ...]:
+    """Remove what is not needed any more. The install is done: what cannot be removed now, the next command removes.
+
+    ``swept``: nothing was written since the last sweep.
+    """
     try:
         pruned = prune(machine, keep=keep)
-        sweep(machine)
+        if not swept:
+            sweep(machine)
     except OSError as error:
         machine.progress.note(f"old generations could not be removed, the next command tries again: {describe(error)}")
         return ()

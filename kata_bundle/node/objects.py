@@ -13,6 +13,7 @@ from kata_bundle.archive.durable import flush_files
 from kata_bundle.core.digest import Digest, digest_bytes, hex_part, parse_digest
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.relpath import RelPath
+from kata_bundle.core.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -31,6 +32,7 @@ class Objects:
     def __init__(self, folder: str, files: FileOps) -> None:
         self._folder = folder
         self._files = files
+        self._trees: dict[Digest, Tree] = {}
 
     def path(self, digest: Digest) -> str:
         """Return the path of an object, there or not."""
@@ -52,6 +54,13 @@ class Objects:
             msg = f"{self.path(digest)} has been changed"
             raise IntegrityError(msg)
         return data
+
+    def tree(self, digest: Digest) -> Tree:
+        """Return the tree whose document is the object ``digest``; raises like :meth:`get`. Each is parsed once."""
+        data = self.get(digest)
+        if digest not in self._trees:
+            self._trees[digest] = Tree.from_json(data)
+        return self._trees[digest]
 
     def put(self, data: bytes) -> Digest:
         """Keep ``data`` and return its digest; nothing is written when it is there already. The caller flushes."""

@@ -13,7 +13,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.archive.kata import iter_kata_entries, rewrite_target
-from kata_bundle.archive.layerfile import LayerFile
 from kata_bundle.archive.streams import open_source as open_stream
 from kata_bundle.archive.tarheader import Kind
 from kata_bundle.archive.tarreader import DEFAULT_LIMITS
@@ -28,6 +27,7 @@ from kata_bundle.node.site import RESERVED
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from kata_bundle.archive.layerfile import LayerFile
     from kata_bundle.core.events import Progress
     from kata_bundle.core.relpath import RelPath
     from kata_bundle.node.objects import Objects
@@ -145,7 +145,7 @@ def known_layers(refs: Sequence[LayerRef], installed: Mapping[str, InstalledLaye
         if layer is None or layer.packed != ref.packed or (ref.tree is not None and ref.tree != layer.tree):
             continue
         try:
-            tree = Tree.from_json(contents.objects.get(layer.tree))
+            tree = contents.objects.tree(layer.tree)
         except IntegrityError:
             continue
         if all(contents.has(entry.digest) for entry in tree.entries.values() if isinstance(entry, File)):
@@ -184,6 +184,8 @@ def _read_late(source: Source, ref: LayerRef, path: RelPath) -> bytes:
 
 
 def _opened(ref: LayerRef, what: str) -> LayerFile:
+    from kata_bundle.archive.layerfile import LayerFile
+
     layer = LayerFile.open(ref.path, ref.table, what=what)
     if layer is None:
         msg = f"{what} has no table of contents"

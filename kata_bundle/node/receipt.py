@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from kata_bundle.core import canonical
+from kata_bundle.core.digest import Digest, digest_bytes
 from kata_bundle.core.errors import ArchiveError, IntegrityError
 from kata_bundle.core.fields import Fields, JsonValue
 from kata_bundle.core.relpath import RelPath, parse_relpath
@@ -19,8 +20,6 @@ from kata_bundle.node.hostedit import EditKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from kata_bundle.core.digest import Digest
 
 __all__ = [
     "FORMAT_VERSION",
@@ -295,10 +294,21 @@ class Receipt:
         return receipt
 
 
+_KEPT_PARSED: Final = 32
+_parsed: dict[Digest, Receipt] = {}
+"""Receipts by the digest of their file: one command reads the same few again and again."""
+
+
 def load_receipt(path: str) -> Receipt:
     """Return the receipt in file ``path``; raise ``FileNotFoundError``, or :class:`IntegrityError` for a malformed one."""
     with open(path, "rb") as stream:
-        return Receipt.from_dict(canonical.loads(stream.read(), what=path), where=path)
+        data = stream.read()
+    digest = digest_bytes(data)
+    if len(_parsed) > _KEPT_PARSED:
+        _parsed.clear()
+    if digest not in _parsed:
+        _parsed[digest] = Receipt.from_dict(canonical.loads(data, what=path), where=path)
+    return _parsed[digest]
 
 
 def host_path(fields: Fields, key: str) -> str:

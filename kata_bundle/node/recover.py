@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kata_bundle.core.digest import Digest
     from kata_bundle.node.journal import Journal
     from kata_bundle.node.machine import Machine
+    from kata_bundle.node.receipt import Receipt
 
 __all__ = ["Recovered", "recover", "sweep"]
 
@@ -124,21 +125,20 @@ def sweep(machine: Machine) -> None:
     sweep_generations(machine, keep)
     wanted: set[Digest] = set()
     for number in keep:
-        wanted |= state.receipts[number].objects() | originals(machine, number)
+        wanted |= state.receipts[number].objects() | originals(machine, state.receipts[number])
     machine.objects.sweep(wanted)
 
 
-def originals(machine: Machine, number: int) -> frozenset[Digest]:
+def originals(machine: Machine, receipt: Receipt) -> frozenset[Digest]:
     """Return the contents of a generation's layers that its tree does not have, because the overlay replaced them."""
     from kata_bundle.core.errors import IntegrityError
-    from kata_bundle.core.tree import File, Tree
+    from kata_bundle.core.tree import File
 
-    receipt = load_state(machine.site).receipts[number]
     there = {entry.digest for entry in receipt.tree.entries.values() if isinstance(entry, File)}
     found: set[Digest] = set()
     for layer in receipt.layers.values():
         try:
-            tree = Tree.from_json(machine.objects.get(layer.tree))
+            tree = machine.objects.tree(layer.tree)
         except IntegrityError:
             continue
         found |= {entry.digest for entry in tree.entries.values() if isinstance(entry, File)} - there

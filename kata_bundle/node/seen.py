@@ -35,8 +35,9 @@ __all__ = [
 ]
 
 FILE_NAME = "seen"
-SETTLED_NS = 20_000_000
-"""A change within this time of the one before may leave the same time on the file: kernels before 6.13 count in ticks (ns)."""
+SETTLED_NS = 12_000_000
+"""A change within this time of the one before may leave the same time on the file (ns): kernels before 6.13 count in ticks of at
+most 10 ms."""
 
 _HEADER = "kata-bundle seen 1"
 _END = "end"

@@ -19,8 +19,6 @@ from kata_bundle.core.tree import Entry, File, Hardlink, Tree
 from kata_bundle.node.hostedit import EditKind
 from kata_bundle.node.plan import link_of, links_there
 from kata_bundle.node.seen import is_of_this_boot, load_record, signature
-from kata_bundle.node.tomledit import copy_keys
-from kata_bundle.node.tomltext import TomlError
 from kata_bundle.node.userfiles import find_user_files
 
 if TYPE_CHECKING:
@@ -214,6 +212,9 @@ def _keys_intact(machine: Machine, edit: RecordedEdit) -> bool:
     found = machine.host.load(edit.path)
     if edit.kind is not EditKind.KEYS or edit.after is None or found is None:
         return False
+    from kata_bundle.node.tomledit import copy_keys
+    from kata_bundle.node.tomltext import TomlError
+
     try:
         return copy_keys(found[1], machine.objects.get(edit.after), edit.keys) == found[1]
     except (IntegrityError, TomlError):

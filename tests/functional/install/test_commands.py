@@ -76,6 +76,11 @@ def test_what_an_unset_variable_leaves_is_refused(node, argv, words):
     assert snapshot(node / "root") == {}
 
 
+def test_an_empty_bundle_does_not_mean_the_current_folder(node):
+    done = run_cli("install", "", "--root", str(node / "root"), "--shim", "qemu", cwd=node / "v1")
+    assert (done.code, done.stdout, "an empty name" in done.stderr) == (2, "", True)
+
+
 def test_drift_has_an_exit_code_and_names(node):
     kata(node, "install", str(node / "v1"), "--shim", "qemu").ok()
     (node / "root/opt/kata/bin/kata-runtime").write_text("x")
