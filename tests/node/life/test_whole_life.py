@@ -142,6 +142,35 @@ def test_what_the_reference_installer_left_is_taken_over(life: Life):
 
 
 @pytest.mark.parametrize("life", ALL_SLOW, indirect=True)
+def test_commands_by_hand_restart_and_ask_the_runtime_too(life: Life, images):
+    node, pod = life.node, life.pod
+    pod.variables = {"CONTAINER_RUNTIME_VERSION": life.release.string}
+
+    def install(image) -> tuple[int, str]:
+        return pod.bundle("install", str(image), "--from-environment", "--runtime", "containerd")
+
+    assert install(images.first)[0] == 0
+    assert pod.handlers() == HANDLERS
+    assert_as_recorded(node, life.before)
+    started = pod.starts()
+    assert install(images.first)[0] == 0
+    assert pod.starts() == started
+    node.write("/etc/systemd/system/containerd.service.d/refuses.conf", REFUSES)
+    node.systemctl("daemon-reload")
+    pod.variables |= {"DEBUG": "true"}
+    code, output = install(images.second)
+    assert code == 10, output
+    (node.root / "etc/systemd/system/containerd.service.d/refuses.conf").unlink()
+    node.systemctl("daemon-reload")
+    node.wait_for("containerd")
+    assert pod.handlers() == HANDLERS
+    code, output = pod.bundle("uninstall")
+    assert code == 0, output
+    assert pod.handlers() == ()
+    assert changes(life.before, disk(node)) == set()
+
+
+@pytest.mark.parametrize("life", ALL_SLOW, indirect=True)
 def test_sigterm_in_the_middle_leaves_nothing_behind(life: Life):
     node, pod = life.node, life.pod
     chance = random.Random(life.release.version)
