@@ -71,10 +71,10 @@ class World:
     def run(self, action: str) -> tuple[int, str]:
         """Run an action to its end."""
         process = self.start(action)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=240)
         return process.returncode, output
 
-    def until_waiting(self, process: subprocess.Popen[str], seconds: float = 30) -> None:
+    def until_waiting(self, process: subprocess.Popen[str], seconds: float = 240) -> None:
         """Return when the installer has become the waiter."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -95,7 +95,7 @@ class World:
     def end(self, process: subprocess.Popen[str], *, code: int = 0) -> str:
         """Ask the process to end and return all it said."""
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=240)
         assert process.returncode == code, output
         return output
 

@@ -158,7 +158,7 @@ def at_a_random_moment(world: World, chance: random.Random) -> None:
             break
     time.sleep(chance.uniform(0, 0.05))
     process.terminate()
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     assert "cleanup:" not in output
     if not stays:
