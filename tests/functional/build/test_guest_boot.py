@@ -1,0 +1,65 @@
+"""The guest boots: emulator, kernel and guest image of an installed bundle, under software emulation, to a line on its console."""
+
+from __future__ import annotations
+
+import platform
+import re
+import subprocess
+
+import pytest
+
+pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the guest and its emulator are for x86_64")
+
+
+@pytest.fixture(scope="module")
+def installed(shared_store, tmp_path_factory):
+    from tests.fixtures.cli import run_cli
+
+    folder = tmp_path_factory.mktemp("guest")
+    run_cli("bundle", "--shim", "qemu", "--arch", "x86_64", "-o", "bundle", store=shared_store, cwd=folder).ok()
+    # A destination that nothing was made for: the emulator has to find its libraries and firmware from there.
+    run_cli("install", "bundle", "--arch", "x86_64", "--root", "root", store=shared_store, cwd=folder).ok()
+    return folder / "root" / "opt" / "kata"
+
+
+def console(installed, *arguments: str, append: str) -> str:
+    kata = installed / "share" / "kata-containers"
+    done = subprocess.run(
+        [
+            installed / "bin" / "qemu-system-x86_64",
+            *("-accel", "tcg", "-m", "512", "-nodefaults", "-nographic", "-no-reboot", "-serial", "stdio"),
+            *("-kernel", kata / "vmlinuz.container", *arguments),
+            *("-append", f"console=ttyS0 panic=-1 quiet {append}"),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=300,
+        check=False,
+        env={"PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_installed_kernel_starts_the_installed_initrd(installed):
+    initrd = installed / "share" / "kata-containers" / "kata-containers-initrd.img"
+    shown = console(installed, "-initrd", str(initrd), append="kata.poweroff")
+    release = re.search(r"kata-guest: initrd up, kernel (\S+), x86_64", shown)
+    assert release, shown
+    assert (installed / "share" / "kata-containers" / f"vmlinuz-{release.group(1)}").is_file()
+    assert "Power down" in shown
+
+
+def test_the_emulator_uses_no_library_of_this_machine(installed):
+    done = subprocess.run(
+        [installed / "bin" / "qemu-system-x86_64", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": "/usr/bin:/bin", "LD_DEBUG": "libs"},
+    )
+    loaded = [path for path in re.findall(r"calling init: (\S+)", done.stderr) if not path.startswith("linux-vdso")]
+    assert len(loaded) > 10
+    assert all("/lib/kata-qemu/" in path for path in loaded), loaded
