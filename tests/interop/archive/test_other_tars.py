@@ -5,9 +5,13 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kata_bundle.archive.layer import extract_layer, pack_layer, read_tree, scan_layer
 from kata_bundle.archive.zstd import current_recipe
@@ -16,6 +20,8 @@ from kata_bundle.core.errors import ArchiveError
 from kata_bundle.core.process import run
 from kata_bundle.core.relpath import RelPath
 from kata_bundle.core.tree import Directory, Entry, File, Hardlink, Symlink, Tree
+from tests.property.archive.strategies import trees
+from tests.property.archive.test_layer_properties import make_removable
 
 pytestmark = pytest.mark.interop
 
@@ -62,9 +68,10 @@ LONG = ["d" * 150 + "/" + "f" * 90, "share/" + "n" * 255, "/".join(["e" * 100] *
 RAW = ["share/\udcff\udcfe", "share/" + "\udcff" * 200]
 
 
-def packed(tree: Tree, known: dict[Digest, bytes]) -> bytes:
+def packed(tree: Tree, known: Mapping[Digest, bytes], frame_size: int | None = 2 << 20) -> bytes:
     sink = io.BytesIO()
-    pack_layer(tree, lambda digest: io.BytesIO(known[digest]), sink, recipe=current_recipe(), mtime=DATE)
+    recipe = current_recipe(frame_size=frame_size)
+    pack_layer(tree, lambda digest: io.BytesIO(known[digest]), sink, recipe=recipe, mtime=DATE)
     return sink.getvalue()
 
 
@@ -72,10 +79,11 @@ def times(directory: Path) -> dict[str, int]:
     return {str(path.relative_to(directory)): path.lstat().st_mtime_ns for path in directory.rglob("*")}
 
 
-def test_a_packed_layer_unpacks_alike(program: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("frame_size", [None, 1024, 65_536, 2 << 20])
+def test_a_packed_layer_unpacks_alike(program: str, frame_size: int | None, tmp_path: Path) -> None:
     tree, known = component([*PLAIN, *ODD, *LONG, *(RAW if program == "tar" else [])])
     archive = tmp_path / "kata-static-x.tar.zst"
-    archive.write_bytes(packed(tree, known))
+    archive.write_bytes(packed(tree, known, frame_size))
     theirs, ours = tmp_path / "theirs", tmp_path / "ours"
     theirs.mkdir()
     ours.mkdir()
@@ -83,6 +91,24 @@ def test_a_packed_layer_unpacks_alike(program: str, tmp_path: Path) -> None:
     extract_layer(archive, ours, what="layer")
     assert read_tree(theirs / "opt/kata") == tree == read_tree(ours)
     assert times(theirs / "opt/kata") == times(ours)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture])
+@given(trees(), st.integers(1024, 100_000))
+def test_any_tree_unpacks_alike(program: str, made: tuple[Tree, Mapping[Digest, bytes]], frame_size: int) -> None:
+    """What the table of contents says is what GNU tar and bsdtar see."""
+    tree, known = made
+    with tempfile.TemporaryDirectory() as name:
+        archive, theirs, ours = Path(name, "kata-static-x.tar.zst"), Path(name, "theirs"), Path(name, "ours")
+        theirs.mkdir()
+        ours.mkdir()
+        archive.write_bytes(packed(tree, known, frame_size))
+        # bsdtar warns of names that are not UTF-8 and exits with 1.
+        run([program, "-x", "-p", "-f", str(archive), "-C", str(theirs)], check=program == "tar")
+        extract_layer(archive, ours, what="layer", jobs=2)
+        assert read_tree(theirs / "opt/kata") == tree == read_tree(ours)
+        assert times(theirs / "opt/kata") == times(ours)
+        make_removable(Path(name))
 
 
 def test_names_that_are_not_utf8_unpack_alike_in_bsdtar_too(tmp_path: Path) -> None:
