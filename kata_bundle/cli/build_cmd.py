@@ -18,12 +18,14 @@ from kata_bundle.cli.app import (
     sandbox_option,
     store_option,
 )
+from kata_bundle.cli.remote_options import remote_options
 from kata_bundle.core.arch import Arch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kata_bundle.build import Built, Rule, Rulebook, Target
+    from kata_bundle.cli.remote_options import RemoteChoice
 
 __all__ = ["command"]
 
@@ -33,6 +35,7 @@ __all__ = ["command"]
 Examples:
   kata-bundle build kernel qemu --arch x86_64,aarch64
   kata-bundle build --arch all
+  kata-bundle build --remote-cache grpcs://cache.example --remote-instance kata
   kata-bundle build --list"""
 )
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...")
@@ -45,6 +48,7 @@ Examples:
     help="Read the build rules there [default: the shipped ones].",
 )
 @click.option("--keep-going", "-k", is_flag=True, help="After a failure make everything that does not need what failed.")
+@remote_options
 @store_option
 @manifests_option
 @sandbox_option
@@ -60,6 +64,7 @@ def command(
     is_list: bool,
     rules: str | None,
     keep_going: bool,
+    remote: RemoteChoice,
 ) -> None:
     """Make components, by default all that have a rule, and keep them in the store.
 
@@ -68,8 +73,8 @@ def command(
     """
     from pathlib import Path
 
-    from kata_bundle.build import Rulebook, Workshop, build_plan, find_component
-    from kata_bundle.build.sandbox import Backend
+    from kata_bundle.build import Rulebook, build_plan, find_component
+    from kata_bundle.cli.remote_options import open_workshop
 
     book = Rulebook.load(app.catalog(), Path(rules) if rules else None)
     known = book.rules
@@ -78,6 +83,7 @@ def command(
         app.emit(_list_document(book, chosen), lambda: _list_text(chosen))
         return
     targets = _targets(known, components, arches)
+    workshop = open_workshop(app, remote)
     store = app.store()
     if app.dry_run:
         found = [(target, find_component(book, store, target)) for target in targets]
@@ -89,7 +95,7 @@ def command(
         store,
         targets,
         jobs=app.job_count,
-        workshop=Workshop(backend=Backend(app.sandbox)),
+        workshop=workshop,
         keep_going=keep_going,
         progress=app.progress,
     )

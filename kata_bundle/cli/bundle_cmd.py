@@ -19,9 +19,11 @@ from kata_bundle.cli.app import (
     selection_options,
     store_option,
 )
+from kata_bundle.cli.remote_options import remote_options
 
 if TYPE_CHECKING:
     from kata_bundle.cli.make import Made, Prepared
+    from kata_bundle.cli.remote_options import RemoteChoice
     from kata_bundle.plan.selection import Selection
 
 __all__ = ["command"]
@@ -48,6 +50,7 @@ Examples:
     help="Use tarballs taken in with `kata-bundle import` instead of building.",
 )  # fmt: skip
 @click.option("--level", type=click.IntRange(1, 22), default=10, show_default=True, help="zstd level of the layers.")
+@remote_options
 @store_option
 @manifests_option
 @sandbox_option
@@ -65,6 +68,7 @@ def command(
     locked: bool,
     imported: str,
     level: int,
+    remote: RemoteChoice,
 ) -> None:
     """Build, pack and assemble the selected shims as an OCI layout, each component once.
 
@@ -92,7 +96,7 @@ def command(
         return
     if changed:
         app.say(f"wrote {lock_path}")
-    made = make_layers(app, prepared, store, recipe=current_recipe(level), source_date=source_date)
+    made = make_layers(app, prepared, store, recipe=current_recipe(level), source_date=source_date, remote=remote)
     layers = [one.layer for one in made]
     document: dict[str, Any] = {"layers": [one.to_dict() for one in made]}
     what = (prepared.catalog, prepared.plan, layers, store)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kata_bundle.build import Rulebook, Target, Workshop, build_plan
-from kata_bundle.build.sandbox import Backend
+from kata_bundle.build import Rulebook, Target, build_plan
 from kata_bundle.bundle.pack import Content, pack_contents
+from kata_bundle.cli.remote_options import NO_REMOTE, open_workshop
 from kata_bundle.core.errors import LockError, UsageError
 from kata_bundle.plan.closure import plan_closure
 from kata_bundle.plan.lock import Lock, LockedComponent, enforce
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from kata_bundle.archive.zstd import Recipe
     from kata_bundle.cli.app import App
+    from kata_bundle.cli.remote_options import RemoteChoice
     from kata_bundle.core.arch import Arch
     from kata_bundle.manifest.catalog import Catalog
     from kata_bundle.plan.closure import Plan
@@ -122,11 +123,13 @@ def ensure_lock(prepared: Prepared, path: Path, *, locked: bool, dry_run: bool) 
     return True
 
 
-def make_layers(app: App, prepared: Prepared, store: Store, *, recipe: Recipe, source_date: int) -> list[Made]:
+def make_layers(
+    app: App, prepared: Prepared, store: Store, *, recipe: Recipe, source_date: int, remote: RemoteChoice = NO_REMOTE
+) -> list[Made]:
     """Return the layer of every planned component, in plan order, making and packing what the store lacks."""
     planned = prepared.plan.components
     targets = [Target(arch=c.arch, component=c.component) for c in planned if (c.arch, c.component) not in prepared.imported]
-    workshop = Workshop(backend=Backend(app.sandbox))
+    workshop = open_workshop(app, remote)
     built = build_plan(prepared.book, store, targets, jobs=app.job_count, workshop=workshop, progress=app.progress)
     contents = [
         Content(

@@ -82,29 +82,59 @@ class Connection:
 
     async def once(self, method: str, request: Message, reply: type[Reply], *, timeout_s: float | None = None) -> Reply:
         """Return the answer to one try."""
-        async for answer in self.stream(method, [request], reply, timeout_s=timeout_s):
-            return answer
-        msg = f"{self.settings.url}: {_short(method)} ended without an answer"
-        raise ServerError(msg, code="UNAVAILABLE")
+        answers: list[Reply] = []
 
-    async def stream(
-        self, method: str, requests: Iterable[Message], reply: type[Reply], *, timeout_s: float | None = None
-    ) -> AsyncIterator[Reply]:
-        """Send ``requests``, then yield the answers; one try. A server that answers before it has all is not sent the rest."""
-        from grpclib.exceptions import ProtocolError, StreamTerminatedError
+        def take(answer: Reply) -> bool:
+            answers.append(answer)
+            return len(answers) > 1
 
-        async with self._open(method, reply, timeout_s or self.limits.call_s) as stream:
-            await stream.send_request()
-            self._bound(stream, method)
-            try:
-                for request in requests:
-                    await stream.send_message(request)
-                await stream.end()
-            except (StreamTerminatedError, ProtocolError):
-                # The answer, if there is one, says why.
-                pass
-            while (answer := await stream.recv_message()) is not None:
-                yield answer
+        await self.exchange(method, [request], reply, take, timeout_s=timeout_s)
+        if len(answers) != 1:
+            msg = f"{self.settings.url}: {_short(method)} ended with {len(answers) or 'no'} answers"
+            raise ServerError(msg, code="UNAVAILABLE")
+        return answers[0]
+
+    async def exchange(
+        self,
+        method: str,
+        requests: Iterable[Message],
+        reply: type[Reply],
+        take: Callable[[Reply], bool],
+        *,
+        timeout_s: float | None = None,
+    ) -> None:
+        """Send ``requests`` and give every answer to ``take`` until that returns true; one try.
+
+        A server that answers before it has everything is not sent the rest. Raises :class:`ServerError`, and unchanged what
+        ``requests`` and ``take`` raise.
+        """
+        failure: Exception | None = None
+        is_early: Exception | None = None
+        is_enough = False
+        try:
+            async with self._open(method, reply, timeout_s or self.limits.call_s) as stream:
+                await stream.send_request()
+                self._bound(stream, method)
+                try:
+                    failure = await _send(stream, requests)
+                except _broken() as error:
+                    # The answer, if there is one, says why.
+                    is_early = error
+                while failure is None and not is_enough and (answer := await stream.recv_message()) is not None:
+                    try:
+                        is_enough = take(answer) or is_early is not None
+                    except Exception as error:  # ours, not the server's: raised below
+                        failure = error
+                if failure is not None or is_enough:
+                    await stream.cancel()
+                elif is_early is not None:
+                    raise is_early
+        except ServerError:
+            # What goes wrong with ending a call that has given its answer changes nothing.
+            if failure is None and not is_enough:
+                raise
+        if failure is not None:
+            raise failure
 
     async def retrying(self, attempt: Callable[[int], Awaitable[Result]]) -> Result:
         """Return what ``attempt(number)`` returns, called again with growing pauses while its error says that this may help."""
@@ -139,14 +169,16 @@ class Connection:
     @asynccontextmanager
     async def _open(self, method: str, reply: type[Reply], timeout_s: float) -> AsyncIterator[Stream[Message, Reply]]:
         from google.protobuf.message import DecodeError, Message
+
+        channel = self._connected()
         from grpclib.client import StreamStreamMethod
-        from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+        from grpclib.exceptions import GRPCError
 
         url, what = self.settings.url, _short(method)
         metadata = {} if self.settings.token is None else {"authorization": f"Bearer {self.settings.token}"}
         try:
             async with asyncio.timeout(timeout_s):
-                opened: StreamStreamMethod[Message, Reply] = StreamStreamMethod(self._connected(), method, Message, reply)
+                opened: StreamStreamMethod[Message, Reply] = StreamStreamMethod(channel, method, Message, reply)
                 async with opened.open(timeout=timeout_s, metadata=metadata) as stream:
                     yield stream
         except GRPCError as error:
@@ -159,7 +191,9 @@ class Connection:
         except DecodeError as error:
             msg = f"{url} answered {what} with what is no {reply.__name__}: {error}"
             raise ServerError(msg, code="DATA_LOSS") from None
-        except (OSError, StreamTerminatedError, ProtocolError, AssertionError, NotImplementedError) as error:
+        except Exception as error:
+            if not isinstance(error, (OSError, AssertionError, NotImplementedError, *_broken())):
+                raise
             self.close()
             text = getattr(error, "strerror", None) or getattr(error, "verify_message", None) or str(error)
             msg = f"{url} does not answer {what}: {text or type(error).__name__}"
@@ -197,7 +231,7 @@ class Connection:
 
     def _bound(self, stream: Any, method: str) -> None:
         """Have answers that are too large refused before they are read: the library takes up to 4 GiB into memory."""
-        inner, limit = stream._stream, self.limits.answer_bytes  # noqa: SLF001 - it has no setting for this
+        inner, limit = stream._stream, self.limits.answer_bytes
         receive = inner.recv_data
 
         async def bounded(size: int) -> bytes:
@@ -215,6 +249,28 @@ _HINTS = {
     "PERMISSION_DENIED": "the token does not allow this; --no-remote-upload only reads",
     "RESOURCE_EXHAUSTED": "the server has no room or has had enough for now; its administrator can change that",
 }
+
+
+async def _send(stream: Stream[Message, Any], requests: Iterable[Message]) -> Exception | None:
+    """Send everything and say that this was it; return what making a request raised."""
+    pending = iter(requests)
+    while True:
+        try:
+            request = next(pending, None)
+        except Exception as error:
+            return error
+        if request is None:
+            await stream.end()
+            return None
+        await stream.send_message(request)
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """Return what the library raises for a call that the other side ended or broke."""
+    from grpclib.exceptions import ProtocolError, StreamTerminatedError
+    from h2.exceptions import H2Error
+
+    return (StreamTerminatedError, ProtocolError, H2Error)
 
 
 def _short(method: str) -> str:

@@ -99,7 +99,9 @@ def parse_server(
         # A password in the address must not be repeated.
         said = "the address of a server" if "@" in shown else f'"{shown}"'
         msg = f"{said} is none of a Remote Execution API server"
-        raise UsageError(msg, hint="expected grpc://HOST:PORT or grpcs://HOST[:PORT]; an instance is named by an option of its own")
+        raise UsageError(
+            msg, hint="expected grpc://HOST:PORT or grpcs://HOST[:PORT]; an instance is named by an option of its own"
+        )
     if port is None and not tls:
         msg = f'"{shown}" has no port'
         raise UsageError(msg, hint="expected grpc://HOST:PORT; only grpcs:// has a usual one, 443")
