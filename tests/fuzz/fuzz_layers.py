@@ -26,12 +26,17 @@ with atheris.instrument_imports(include=["kata_bundle.archive", "kata_bundle.cor
     from kata_bundle.archive.tarreader import Limits
     from kata_bundle.archive.toc import Table, render_trailer
     from kata_bundle.core.errors import IntegrityError
+    from kata_bundle.core.tree import Tree
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.unit.archive.layers import pack
+from tests.unit.archive.layers import TREE, pack
 
 LIMITS = Limits(max_members=2000, max_unpacked_bytes=8 << 20, max_name_bytes=1 << 20)
-DATA, MADE = pack()
+# Small, so that many inputs a second can be tried.
+SMALL = Tree.of(
+    {path: entry for path, entry in TREE.entries.items() if getattr(entry, "size_bytes", 0) < 1000 and "bin" not in path}
+)
+DATA, MADE = pack(SMALL, frame_size=1024)
 assert MADE.table is not None
 FRAMES = DATA[: MADE.table.offset - 8]
 
@@ -86,7 +91,7 @@ def seed(folder: Path) -> None:
     document = DATA[start : start + size]
     (folder / "table").write_bytes(b"\0" + document)
     (folder / "layer").write_bytes(b"\1" + DATA)
-    (folder / "plain").write_bytes(b"\1" + pack(frame_size=None)[0])
+    (folder / "plain").write_bytes(b"\1" + pack(SMALL, frame_size=None)[0])
     (folder / "frames").write_bytes(b"\2" + document)
     (folder / "delta").write_bytes(b"\3" + (Path(__file__).parents[1] / "golden/delta/v1.delta").read_bytes())
 
