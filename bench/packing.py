@@ -59,10 +59,16 @@ def shared_layers(room: Room) -> Result:
     result = Result(name="shared-layers", title="Seven shims: shared layers against a payload each")
     shape = room.corpus.shape()["releases"]["r1"][room.arch]
     shims = room.corpus.shims(room.arch)
-    separate = sum(shape[name]["tarball_bytes"] for components in shims.values() for name in components)
-    shared = sum(shape[name]["layer_bytes"] for name in {name for components in shims.values() for name in components})
-    size_ratio("shared layers vs separate payloads", result, shared, separate, at_most(0.41))
-    result.figures |= {"separate (MB)": separate / 1e6, "shared (MB)": shared / 1e6, "shims": len(shims)}
+    every = [name for components in shims.values() for name in components]
+    shared = sum(shape[name]["layer_bytes"] for name in set(every))
+    separate = sum(shape[name]["layer_bytes"] for name in every)
+    tarballs = sum(shape[name]["tarball_bytes"] for name in every)
+    size_ratio("shared layers vs a payload of layers each", result, shared, separate, at_most(0.41))
+    size_ratio("shared layers vs upstream's tarballs each", result, shared, tarballs)
+    result.figures |= {
+        "a payload each (MB)": separate / 1e6, "upstream's tarballs each (MB)": tarballs / 1e6,
+        "shared layers (MB)": shared / 1e6, "shims": len(shims),
+    }  # fmt: skip
     return result
 
 

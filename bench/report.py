@@ -30,7 +30,8 @@ h1 { font-size: 1.6rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.
 table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; color: var(--soft); font-size: .85em; } td.n, th.n { text-align: right; white-space: nowrap; }
-.wide { overflow-x: auto; } .met { color: var(--good); font-weight: 600; } .missed { color: var(--bad); font-weight: 600; }
+.wide { overflow-x: auto; } .met, .missed { white-space: nowrap; }
+.met { color: var(--good); font-weight: 600; } .missed { color: var(--bad); font-weight: 600; }
 svg { display: block; width: 100%; height: auto; margin: .4rem 0; }
 svg text { fill: var(--ink); font: 12px system-ui, 'DejaVu Sans', sans-serif; }
 svg text.soft { fill: var(--soft); } svg .ours { fill: var(--ours); } svg .peer { fill: var(--peer); }
