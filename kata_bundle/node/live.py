@@ -41,7 +41,8 @@ def services_for(
         if desired.restarts:
             names = tuple(handler(shim, desired.suffix) for shim in desired.selection.shims)
     elif not leaving and state.latest is not None:
-        target = state.receipts.get(state.latest.previous or -1 if to is None else to)
+        number = state.latest.previous if to is None else to
+        target = None if number is None else state.receipts.get(number)
         if target is not None and target.restarts:
             restarts |= target.restarts
             names = tuple(handler(shim, target.suffix) for shim in target.shims)
