@@ -1,4 +1,4 @@
-"""Packed layers: deterministic tar in zstd frames with a table of contents; readers that trust nothing; extraction that stays inside.
+"""Packed layers: deterministic tar in zstd frames with a table of contents; readers that trust nothing; deltas.
 
 ::
 

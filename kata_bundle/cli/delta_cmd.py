@@ -51,16 +51,16 @@ def arches_option(function: Any) -> Any:
 @click.command(
     epilog="""\b
 Examples:
-  kata-bundle delta old-bundle/ new-bundle/ --estimate-only
+  kata-bundle delta old-bundle/ new-bundle/
   kata-bundle delta old-bundle/ new-bundle/ -o new-bundle/
   kata-bundle delta old-bundle/ new-bundle/ -o deltas/ --component rootfs-image --level 19
-  kata-bundle delta bundle/ bundle/ --component rootfs-image-confidential --base rootfs-image --estimate-only"""
+  kata-bundle delta bundle/ bundle/ --component rootfs-image-confidential --base rootfs-image"""
 )
 @click.argument("old", type=PathName(exists=True, file_okay=False))
 @click.argument("new", type=PathName(exists=True, file_okay=False))
 @click.option(
     "-o", "--output", metavar="DIR", type=PathName(file_okay=False),
-    help="Put the deltas there: into a layout, as referrers of the images they lead to, or a new one.",
+    help="Put the deltas there: into a layout, as referrers of the images they lead to, or a new one [default: only estimate].",
 )  # fmt: skip
 @click.option("--estimate-only", is_flag=True, help="Make nothing; only say what it would take.")
 @click.option("--exact", is_flag=True, help="Estimate by compressing everything, not only a sample.")
@@ -97,9 +97,6 @@ def command(
     """
     from kata_bundle.oci.bundle import open_bundle
 
-    if output is None and not estimate_only and not app.dry_run:
-        message = "nothing to write: give -o DIR, or --estimate-only"
-        raise click.UsageError(message)
     before, after = open_bundle(Path(old)), open_bundle(Path(new))
     with _Run(app, before, after, level=level, output=None if output is None else Path(output)) as run:
         plans = run.plan(arches, components, base, exact=exact)

@@ -102,10 +102,12 @@ def test_a_named_base_is_used_and_an_unknown_one_refused(releases: Releases) -> 
     assert call_cli("delta", *same, "--component", "nothing").code == 2
 
 
-def test_nothing_to_write_is_said(releases: Releases) -> None:
-    assert call_cli("delta", releases.old, releases.new).code == 2
+def test_without_a_place_or_in_a_dry_run_nothing_is_made(releases: Releases) -> None:
     before = files_in(releases.new.parent)
-    call_cli("delta", releases.old, releases.new, "-o", releases.new.parent / "x", "--dry-run").ok()
+    estimate = call_cli("delta", releases.old, releases.new, "--json").ok()
+    assert json.loads(estimate)["exact"] in {True, False}
+    dry = call_cli("delta", releases.old, releases.new, "-o", releases.new.parent / "x", "--dry-run", "--json").ok()
+    assert dry == estimate == call_cli("delta", releases.old, releases.new, "--estimate-only", "--json").ok()
     assert files_in(releases.new.parent) == before
 
 
