@@ -86,6 +86,11 @@ Examples:
     help="Hash every installed file, also those that look untouched; what differs is put right.",
 )
 @click.option(
+    "--verify-files",
+    is_flag=True,
+    help="Hash every file while it is unpacked, too, not only the packed bytes that it comes from.",
+)
+@click.option(
     "--durable/--no-durable",
     default=None,
     help="Have all of it on the disk before it is switched to [default: when the root is /].",
@@ -119,6 +124,7 @@ def command(
     approved: str | None,
     accept_gap: bool,
     hash_all: bool,
+    verify_files: bool,
     durable: bool | None,
     keep: int,
     cache: str | None,
@@ -146,7 +152,8 @@ def command(
     node_arch = Arch.of_this_machine() if arch is None else Arch.parse(arch)
     source = _open(app, place, node_arch, registry, cache)
     asked = None
-    if not (from_environment or accept_gap or approved or hash_all or durable is not None or _is_movable(place)):
+    unusual = from_environment or accept_gap or approved or hash_all or verify_files or durable is not None
+    if not (unusual or _is_movable(place)):
         settings = Settings(
             bundle=bundle,
             root=root,
@@ -191,7 +198,15 @@ def command(
         fetch_layers(machine, wanted, hash_all=hash_all)
     with node_lock(machine.site, app.progress):
         done = install(
-            machine, wanted, keep=keep, approved=agreed, accept_gap=accept_gap, hash_all=hash_all, durable=durable, answer=answer
+            machine,
+            wanted,
+            keep=keep,
+            approved=agreed,
+            accept_gap=accept_gap,
+            hash_all=hash_all,
+            verify_files=verify_files,
+            durable=durable,
+            answer=answer,
         )
     _say(app, [f"note: {note}" for note in done.plan.notes])
     tell_restarts(app, machine)

@@ -57,9 +57,10 @@ class Staging:
     With ``durable`` all of it is on the disk before it gets its name; without, the kernel writes it out in its own time.
     """
 
-    def __init__(self, machine: Machine, number: int, *, durable: bool = False) -> None:
+    def __init__(self, machine: Machine, number: int, *, durable: bool = False, verify_files: bool = False) -> None:
         self._machine = machine
         self._durable = durable
+        self._verify_files = verify_files
         self._files = machine.files
         self._final = machine.site.generation(number)
         self._layers = self._final + _LAYERS
@@ -108,7 +109,7 @@ class Staging:
             jobs,
             dest=dest,
             files=self._files,
-            options=ExtractOptions(jobs=self._machine.jobs, durable=self._durable),
+            options=ExtractOptions(jobs=self._machine.jobs, durable=self._durable, verify_files=self._verify_files),
             wanted=lambda _path, file: not contents.has(file.digest),
             progress=self._machine.progress,
         )

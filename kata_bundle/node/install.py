@@ -84,6 +84,7 @@ def install(
     accept_gap: bool = False,
     pause: bool = False,
     hash_all: bool = False,
+    verify_files: bool = False,
     durable: bool | None = None,
     answer: Callable[[Installed], Answered | None] | None = None,
 ) -> Installed:
@@ -92,8 +93,8 @@ def install(
     With ``pause``, files that a runtime loads and all service calls are left to :func:`finish_install`, run by another process.
     With ``approved``, only a plan of that digest is carried out. ``accept_gap`` allows the adoption of an in-place tree on a file
     system that cannot exchange names. Files that look untouched since they were last found in order are not hashed again, unless
-    ``hash_all``. With ``durable`` (default: when the root is this machine's) the new generation is on the disk before anything
-    points to it, so that a power cut leaves the old tree or the new one; without, only what undoing needs is. When nothing has to
+    ``hash_all``; with ``verify_files`` what is unpacked is hashed file by file. With ``durable`` (default: when the root is this
+    machine's) the new generation is on the disk before anything points to it, so that a power cut leaves the old tree or the new one; without, only what undoing needs is. When nothing has to
     be done, ``answer`` may say what is to be answered to the next request like this.
 
     Raises what :func:`~kata_bundle.node.recover.recover` and :func:`~kata_bundle.node.activate.activate` raise;
@@ -107,7 +108,7 @@ def install(
         return Installed(plan=nothing(desired, state), receipt=state.receipt, recovered=recovered)
     work = begin(machine, desired, state, hash_all=hash_all)
     is_durable = machine.site.root == "/" if durable is None else durable
-    staging = Staging(machine, state.next_number, durable=is_durable)
+    staging = Staging(machine, state.next_number, durable=is_durable, verify_files=verify_files)
     try:
         trees: Mapping[str, Tree] = {}
         gap = work.in_place is not None and _has_gap(work, accept_gap=accept_gap)
