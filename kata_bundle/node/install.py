@@ -94,8 +94,9 @@ def install(
     With ``approved``, only a plan of that digest is carried out. ``accept_gap`` allows the adoption of an in-place tree on a file
     system that cannot exchange names. Files that look untouched since they were last found in order are not hashed again, unless
     ``hash_all``; with ``verify_files`` what is unpacked is hashed file by file. With ``durable`` (default: when the root is this
-    machine's) the new generation is on the disk before anything points to it, so that a power cut leaves the old tree or the new one; without, only what undoing needs is. When nothing has to
-    be done, ``answer`` may say what is to be answered to the next request like this.
+    machine's) the new generation is on the disk before anything points to it, so that a power cut leaves the old tree or the new
+    one; without, only what undoing needs is. When nothing has to be done, ``answer`` may say what is to be answered to the next
+    request like this.
 
     Raises what :func:`~kata_bundle.node.recover.recover` and :func:`~kata_bundle.node.activate.activate` raise;
     :class:`InstallRestoredError` when staging failed, and every error of the source as it is, after which everything is as
