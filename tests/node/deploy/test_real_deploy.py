@@ -43,7 +43,12 @@ def pod(throwaway_tree, image, tmp_path):  # noqa: F811
             nodeInfo={"containerRuntimeVersion": f"containerd://{version.lstrip('v')}"},
             conditions=[{"type": "Ready", "status": "True", "lastHeartbeatTime": "2100-01-01T00:00:00Z"}],
         )
-        yield Pod(node, kube, image, tmp_path, free_port())
+        made = Pod(node, kube, image, tmp_path, free_port())
+        made.prepare()
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 def files(pod: Pod) -> dict[str, object]:
@@ -55,7 +60,6 @@ def files(pod: Pod) -> dict[str, object]:
 
 
 def test_a_node_is_installed_served_left_alone_and_cleaned(pod: Pod):
-    (pod.node.root / "opt/kata").mkdir(parents=True)  # where the pod's mount leads to
     before = files(pod)
     pod.add_daemonset()
     process = pod.install()
@@ -78,7 +82,6 @@ def test_a_node_is_installed_served_left_alone_and_cleaned(pod: Pod):
 
 
 def test_a_gate_that_fails_brings_the_old_configuration_back(pod: Pod):
-    (pod.node.root / "opt/kata").mkdir(parents=True)
     pod.node.write("/etc/systemd/system/containerd.service.d/refuses.conf", REFUSES)
     pod.node.systemctl("daemon-reload")
     before = files(pod)
@@ -126,7 +129,6 @@ def test_no_probe_fails_through_a_whole_install_and_the_hand_over(pod: Pod):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_sigterm_at_a_random_moment_leaves_nothing_behind(pod: Pod, seed):
-    (pod.node.root / "opt/kata").mkdir(parents=True)
     before = files(pod)
     process = pod.start()
     for _ in range(random.Random(seed).randint(20, 50)):
