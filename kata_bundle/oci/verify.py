@@ -1,7 +1,7 @@
 """Everything that is wrong with an image layout, as a list.
 
-Walks from ``index.json`` to every blob that it leads to and reads each once. Does not unpack layers: whether a layer's content
-has its diff id and tree digest is for those who read archives.
+Walks from ``index.json`` to every blob that it leads to and reads each once, and the tables of contents of layers. Does not
+unpack layers: whether a layer's content has its diff id and tree digest is for those who read archives.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from kata_bundle.archive.layerfile import read_table
 from kata_bundle.core.digest import CHUNK_SIZE
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.oci import mediatypes
@@ -163,6 +164,23 @@ class _Walk:
             check_image(manifest, config)
         except IntegrityError as error:
             self._add(place, Reason.CONTENT, str(error))
+        else:
+            self._tables(manifest, config, where)
+
+    def _tables(self, manifest: Manifest, config: ImageConfig, where: str) -> None:
+        """Note every layer whose table of contents is not what the bundle index says, or not valid."""
+        if config.bundle is None:
+            return
+        damaged = {problem.where for problem in self.problems if problem.reason is Reason.BLOB}
+        for layer, descriptor in zip(config.bundle.ordered_layers, manifest.layers, strict=True):
+            place = f"{where} > {descriptor.digest}"
+            if layer.table is None or place in damaged:
+                continue
+            try:
+                with self.layout.blob_path(descriptor).open("rb") as stream:
+                    read_table(stream.fileno(), descriptor.size_bytes, layer.table, what=f'layer "{layer.component}"')
+            except IntegrityError as error:
+                self._add(place, Reason.CONTENT, str(error))
 
     def _document(self, descriptor: Descriptor, where: str, limit_bytes: int) -> bytes | None:
         """Return a checked document, ``None`` after noting why it cannot be read or when it was read before."""

@@ -8,9 +8,21 @@ import pytest
 
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.digest import digest_bytes, hex_part
-from kata_bundle.oci import Descriptor, Layout, Platform, mediatypes, open_bundle, verify_layout
+from kata_bundle.core.errors import IntegrityError
+from kata_bundle.oci import (
+    BundleIndex,
+    BundleLayer,
+    Descriptor,
+    Layout,
+    Platform,
+    mediatypes,
+    open_bundle,
+    verify_layout,
+    write_bundle,
+)
 from kata_bundle.oci.documents import MAX_MANIFEST, image_index, image_manifest
 from kata_bundle.oci.verify import MAX_DEPTH, Reason
+from tests.unit.archive.layers import pack
 
 
 def reasons(directory):
@@ -60,6 +72,31 @@ def test_each_damaged_blob_is_found_whatever_it_is(sample, damage):
         path.unlink(missing_ok=True)
         path.write_bytes(content)
     assert verify_layout(sample.directory) == []
+
+
+@pytest.mark.parametrize("change", [{}, {"digest": digest_bytes(b"other")}, {"offset": 1}])
+def test_a_table_of_contents_that_is_not_the_layers_is_found(tmp_path, change):
+    data, made = pack()
+    (tmp_path / "layer").write_bytes(data)
+    table = replace(made.table, **{key: value + made.table.offset if key == "offset" else value for key, value in change.items()})
+    layer = BundleLayer(
+        component="kernel",
+        tree=made.tree,
+        packed=made.packed,
+        packed_size_bytes=table.packed_size_bytes,
+        diff_id=made.diff_id,
+        unpacked_size_bytes=made.unpacked_size_bytes,
+        origin="deb",
+        hermetic=True,
+        table=table,
+    )
+    index = BundleIndex(arch=Arch.X86_64, shims={}, layers={"kernel": layer}, default_shim=None, default_shims=())
+    if "offset" in change:
+        with pytest.raises(IntegrityError):  # the index itself does not fit the blob
+            write_bundle(tmp_path / "out", {Arch.X86_64: index}, lambda _: tmp_path / "layer", created=0)
+        return
+    write_bundle(tmp_path / "out", {Arch.X86_64: index}, lambda _: tmp_path / "layer", created=0)
+    assert reasons(tmp_path / "out") == ([Reason.CONTENT] if change else [])
 
 
 def test_all_problems_are_listed_at_once(sample):
