@@ -192,7 +192,11 @@ def test_a_lie_during_an_upgrade_leaves_the_old_generation_as_it_was(node, proxy
     proxy.set(lie_after=MIB)
     with pytest.raises(IntegrityError):
         node.install(":v2")
-    assert snapshot(node.world.root, inodes=True) == before
+    after = snapshot(node.world.root, inodes=True)
+    # A new generation was begun there and taken away again.
+    for one in (before, after):
+        one.pop("opt/kata/.kata-bundle/generations")
+    assert after == before
     node.install(":v2")
     node.check("2", *QEMU)
 
