@@ -115,7 +115,7 @@ def _report(options: argparse.Namespace) -> int:
     import json
     import shutil
 
-    from bench.report import render_page, render_table
+    from bench.report import render_page, render_summary, render_table
 
     results = _results(options)
     document = json.loads(results.read_text())
@@ -127,6 +127,7 @@ def _report(options: argparse.Namespace) -> int:
     print(options.output / f"{stem}.json")
     if stem == "report":  # the figures of the made-up corpus are for the gate alone
         (options.output / "report.html").write_text(render_page(document))
+        (options.output / "README.md").write_text(render_summary(document))
         print(options.output / "report.html")
     return 0
 

@@ -13,7 +13,7 @@ from bench.plot import bars, legend_css, rounds_plot
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["goal_rows", "render_page", "render_table"]
+__all__ = ["goal_rows", "render_page", "render_summary", "render_table"]
 
 Document = dict[str, Any]
 
@@ -68,20 +68,39 @@ def render_table(document: Document) -> str:
     return "\n".join(lines) + "\n"
 
 
-def render_page(document: Document) -> str:
-    """Return the whole report as HTML."""
+def render_summary(document: Document) -> str:
+    """Return the goals as a Markdown page that leads to the report."""
+    lines = (
+        "# Benchmark report",
+        "",
+        f"{document['date']}: {_machine(document)}.",
+        "",
+        "What was measured and how: [benchmarks](../reference/benchmarks.md). Everything with plots: [report.html](report.html);",
+        "the data: [report.json](report.json). Times are *peer / ours* (more is better), sizes *ours / peer* (less is better).",
+        "",
+        render_table(document),
+        "Made by `python -m bench report`. What the pipeline compares ratios of sizes with: [smoke.json](smoke.json).",
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _machine(document: Document) -> str:
     machine = document["machine"]
-    where = (
+    return (
         f"{machine['cores']} cores ({machine['processor']}), {machine['memory_gib']} GiB, Linux {machine['kernel']}, "
         f"{machine['system']}, {machine['disk']}, CPython {machine['python']}, libzstd {machine['libzstd']}"
     )
+
+
+def render_page(document: Document) -> str:
+    """Return the whole report as HTML."""
     met = sum(ratio["goal"]["met"] for _, ratio in goal_rows(document))
     count = sum(1 for _ in goal_rows(document))
     parts = [
         "<!doctype html>", '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">', "<title>kata-bundle benchmarks</title>",
         f"<style>{_STYLE}{legend_css()}</style></head><body>", "<h1>kata-bundle against its peers</h1>",
-        f'<p class="soft">{_text(document["date"])} · {_text(where)}</p>',
+        f'<p class="soft">{_text(document["date"])} · {_text(_machine(document))}</p>',
         f"<p>{met} of {count} goals met. {_HOW_TO_READ}</p>",
         *_goals(document), *_corpus(document),
     ]  # fmt: skip

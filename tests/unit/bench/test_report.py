@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from bench.measure import Sample, median_ratio
 from bench.plot import bars, rounds_plot
-from bench.report import render_page, render_table
+from bench.report import render_page, render_summary, render_table
 from bench.room import Result, at_least, at_most, size_ratio, time_ratio
 
 
@@ -49,6 +49,12 @@ def test_the_table_is_markdown():
     lines = render_table(document()).splitlines()
     assert "| `unpack-disk` | ours vs peer | ≥ 2.5 | 3.00 | met |" in lines
     assert "| `pack` | a \\| b | ≤ 1 | 1.01 | **not met** |" in lines
+
+
+def test_the_summary_leads_to_the_page_and_the_data():
+    summary = render_summary(document())
+    assert render_table(document()) in summary
+    assert {"(report.html)", "(report.json)", "(smoke.json)"} <= set(re.findall(r"\([^) ]+\)", summary))
 
 
 def test_plots_are_well_formed_whatever_the_names():
