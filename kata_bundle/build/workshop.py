@@ -95,7 +95,7 @@ class Workshop:
             ActionResult(
                 tree=done.outputs.digest,
                 origin="action",
-                version=action.salt,
+                version=action.salt or "-",  # a record's texts are never empty
                 hermetic=True,
                 ingredients={"action": encoded.digest, "log": done.log},
             ),

@@ -58,6 +58,7 @@ def on_server(
                 task.cancel()
                 await asyncio.wait({task})
             connection.close()
+            await asyncio.sleep(0)  # the loop closes sockets in its next round
 
     return asyncio.run(main())
 
@@ -73,8 +74,13 @@ class Connection:
     def close(self) -> None:
         """Close the connection."""
         if self._channel is not None:
+            protocol: Any = self._channel._protocol
+            transport = getattr(getattr(protocol, "connection", None), "_transport", None)
             self._channel.close()
             self._channel = None
+            if transport is not None:
+                # Closing alone waits until a peer that may be silent has taken what is still to be sent.
+                transport.abort()
 
     async def call(self, method: str, request: Message, reply: type[Reply], *, timeout_s: float | None = None) -> Reply:
         """Return the answer to ``request``, tried again while that may help; raises :class:`ServerError`."""
