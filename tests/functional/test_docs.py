@@ -20,7 +20,11 @@ ROWS = dict(
 )
 
 ELSEWHERE = {
-    "copy it to a registry": "tests/interop/oci/test_bundle_copies.py runs it with a registry of its own",
+    "ship it": "tests/interop/registry runs it with a registry of its own",
+    "install from a registry only what the node lacks": "tests/interop/install runs it with a registry of its own",
+    "carry releases to a site without network": "tests/functional/delta/test_media.py",
+    "put its troubles into one file for a bug report": "tests/functional/guide/test_operator_guide.py",
+    "look into a build that failed": "tests/unit/build_sandbox: there has to be one",
 }
 """Rows that need more than this machine, and who runs them."""
 SCRATCH = ("--root", "root")

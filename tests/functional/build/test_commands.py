@@ -24,10 +24,10 @@ def cli(tmp_path):
 
 
 def test_stand_ins_are_made_once_and_say_what_they_are(cli):
-    first = cli("build", "nydus", "rootfs-image", "--arch", "x86_64,aarch64").ok()
+    first = cli("build", "nydus", "rootfs-image-confidential", "--arch", "x86_64,aarch64").ok()
     assert "4 components: 4 made, 0 up to date" in first
-    assert "FIXTURES, not for production: nydus, rootfs-image" in first
-    second = cli("build", "nydus", "rootfs-image", "--arch", "x86_64,aarch64")
+    assert "FIXTURES, not for production: nydus, rootfs-image-confidential" in first
+    second = cli("build", "nydus", "rootfs-image-confidential", "--arch", "x86_64,aarch64")
     assert "4 components: all up to date, nothing was made" in second.ok()
     assert second.stderr == ""
 
