@@ -1,4 +1,4 @@
-"""The guest boots: emulator, kernel and guest image of an installed bundle, under software emulation, to a line on its console."""
+"""The guest boots: emulator, kernel and guest image of an installed bundle, emulated, to a line on its console."""
 
 from __future__ import annotations
 
