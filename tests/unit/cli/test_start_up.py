@@ -21,7 +21,8 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 raise SystemExit(code)
 """
 HEAVY = {
-    "pydantic", "jsonschema", "rich", "urllib3", "google.protobuf", "yaml", "zstandard", "tarfile", "urllib.request", "http", "asyncio",
+    "pydantic", "jsonschema", "rich", "urllib3", "google.protobuf", "yaml", "zstandard", "tarfile", "urllib.request", "http",
+    "asyncio",
     "subprocess", "hashlib", "json", "tomllib", "concurrent.futures", "multiprocessing", "email", "tempfile", "difflib",
 }  # fmt: skip
 
