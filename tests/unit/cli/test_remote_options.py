@@ -32,7 +32,7 @@ def test_remote_only_needs_something_remote():
 
 def test_a_wrong_address_stops_before_any_work(tmp_path):
     done = run_cli(
-        "build", "busybox", store=tmp_path / "store", KATA_BUNDLE_REMOTE_CACHE="grpc://127.0.0.1:1 http://cache.example"
+        "build", "kernel", store=tmp_path / "store", KATA_BUNDLE_REMOTE_CACHE="grpc://127.0.0.1:1 http://cache.example"
     )
     assert done.code == 2
     assert '"http://cache.example" is none of a Remote Execution API server' in done.stderr
