@@ -99,9 +99,10 @@ def test_two_builds_under_different_conditions_are_equal_to_the_byte(shared_stor
 
 def copy_packages(source: Path, target: Path) -> None:
     from kata_bundle.build import load_deb_lock
+    from kata_bundle.build.toolchain import load_toolchain_lock
 
     old, new = Store(source), Store(target, durable=False)
-    for pin in load_deb_lock().pins:
+    for pin in [*load_deb_lock().pins, *(pin for one in load_toolchain_lock().values() for pin in one.pins)]:
         if old.has(pin.digest):
             new.put_file(old.path(pin.digest), expected=pin.digest)
 
