@@ -15,6 +15,7 @@ tree document. As with every cache of actions, who may write there decides what 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.build.remote.results import check_outputs, files_of
@@ -29,6 +30,7 @@ from kata_bundle.core.tree import File, Tree
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.descriptor import Descriptor
 from kata_bundle.oci.documents import Manifest
+from kata_bundle.oci.registry import RegistrySettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from kata_bundle.core.digest import Digest
     from kata_bundle.core.relpath import RelPath
     from kata_bundle.core.tree import Entry
-    from kata_bundle.oci.registry import Reference, RegistrySettings, Repository
+    from kata_bundle.oci.registry import Reference, Repository
     from kata_bundle.store import Store
 
 __all__ = ["ARTIFACT_TYPE", "TREE_TYPE", "OciCache"]
@@ -50,6 +52,7 @@ _TREE: Final = "io.katacontainers.tree"
 _MAX_TREE: Final = 256 << 20
 _LEVEL: Final = 3
 _EMPTY: Final = b"{}"
+_TRIES: Final = 3
 
 
 class OciCache:
@@ -59,7 +62,9 @@ class OciCache:
         self, reference: Reference, settings: RegistrySettings | None = None, *, output_bytes: int | None = None
     ) -> None:
         self._reference = reference
-        self._settings = settings
+        chosen = settings or RegistrySettings()
+        # What can be made here is not waited for as long as what cannot.
+        self._settings = replace(chosen, limits=replace(chosen.limits, tries=min(chosen.limits.tries, _TRIES)))
         self._output_bytes = output_bytes or Limits().output_bytes
 
     @property
