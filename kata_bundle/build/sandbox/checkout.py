@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from kata_bundle.core import clock
 from kata_bundle.core.digest import hex_part
 from kata_bundle.core.relpath import os_bytes
 from kata_bundle.core.tree import Directory, File, Hardlink, Symlink
@@ -32,6 +33,7 @@ __all__ = ["INSTANT", "checkout", "write_tree"]
 
 INSTANT: Final = 315532800
 """Date of every file in a checkout, in seconds since 1970: the first that a ZIP archive can state, 1980-01-01."""
+_STALE_AFTER_S: Final = 60.0
 
 
 def checkout(store: Store, tree: Tree) -> Path:
@@ -104,6 +106,8 @@ def _sweep(folder: Path) -> None:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path, ignore_errors=True)
+                # The age covers the instant between a folder's creation and its lock.
+                if clock.now() - os.fstat(descriptor).st_mtime >= _STALE_AFTER_S:
+                    shutil.rmtree(path, ignore_errors=True)
             finally:
                 os.close(descriptor)
