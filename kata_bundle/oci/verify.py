@@ -174,7 +174,7 @@ class _Walk:
         damaged = {problem.where for problem in self.problems if problem.reason is Reason.BLOB}
         for layer, descriptor in zip(config.bundle.ordered_layers, manifest.layers, strict=True):
             place = f"{where} > {descriptor.digest}"
-            if layer.table is None or place in damaged:
+            if layer.table is None or place in damaged or self._is_left_out(descriptor):
                 continue
             try:
                 with self.layout.blob_path(descriptor).open("rb") as stream:
