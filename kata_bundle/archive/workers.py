@@ -60,7 +60,9 @@ class _Run(Generic[Tools]):
         except BaseException as error:
             with self._lock:
                 self._is_stopped = True
-                self.error = self.error or error
+                # The thread that was told to end may come here before the one whose error ended it.
+                if self.error is None or isinstance(self.error, _StoppedError):
+                    self.error = error
 
     def _next(self) -> Callable[[Tools], None] | None:
         with self._lock:

@@ -26,6 +26,7 @@ JOB_TIMEOUT_S = 300.0
 START_LIMIT = "start-limit-hit"
 """The result of a service that was started so often in short time that systemd refuses to start it once more."""
 _NO_SUCH_UNIT = "org.freedesktop.systemd1.NoSuchUnit"
+_ALREADY_SUBSCRIBED = "org.freedesktop.systemd1.AlreadySubscribed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,7 +143,7 @@ class DBusSystemd:
             connection.call("DisableUnitFiles", ([unit_name(unit)], False), "asb")
 
     def _run_job(self, connection: Connection, method: str, name: str) -> None:
-        connection.call("Subscribe")
+        _subscribe(connection)
         job = _first_text(connection.call(method, (name, "replace"), "ss"), method)
         body = connection.wait_signal(
             "JobRemoved", deadline_s=self._job_timeout_s, accept=lambda body: len(body) == 4 and body[1] == job
@@ -191,6 +192,15 @@ def _property(connection: Connection, path: str, interface: str, key: str, *, of
         msg = f"systemd answered the property {key} of {of} with {value!r}"
         raise SystemdError(msg)
     return value[1]
+
+
+def _subscribe(connection: Connection) -> None:
+    """Ask for signals; a connection that runs a second job, after a unit's start limit was reset, has them already."""
+    try:
+        connection.call("Subscribe")
+    except DBusCallError as error:
+        if error.name != _ALREADY_SUBSCRIBED:
+            raise
 
 
 def _first_text(body: tuple[object, ...], method: str) -> str:
