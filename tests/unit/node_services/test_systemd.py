@@ -479,3 +479,22 @@ def test_a_program_that_cannot_ask_is_an_error_not_an_inactive_unit(tmp_path):
         SystemctlSystemd(str(broken)).unit_state("containerd")
     with pytest.raises(SystemdUnavailableError, match="not installed"):
         SystemctlSystemd(str(tmp_path / "absent")).unit_state("containerd")
+
+
+def test_a_connection_that_has_signals_already_can_run_another_job():
+    plain = manager()
+
+    def answers(call: wire.Message):
+        if call.member == "Subscribe":
+            return [refuses(call, "org.freedesktop.systemd1.AlreadySubscribed", "Client is already subscribed.")]
+        return plain(call)
+
+    client, calls = systemd(answers)
+    client.restart("containerd.service")
+    assert "RestartUnit" in [call.member for call in calls]
+
+
+def test_another_refusal_of_signals_is_an_error():
+    client, _ = systemd(lambda call: [refuses(call, "org.freedesktop.DBus.Error.AccessDenied", "no")])
+    with pytest.raises(SystemdError, match="refused Subscribe"):
+        client.restart("containerd.service")
