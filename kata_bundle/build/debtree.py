@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from kata_bundle.archive.tarheader import Kind
 from kata_bundle.build.debfile import open_data
+from kata_bundle.build.unpack import MemberStream
 from kata_bundle.core.digest import CHUNK_SIZE
 from kata_bundle.core.errors import BuildError
 from kata_bundle.core.relpath import RelPath, parse_relpath
@@ -80,20 +81,10 @@ def _entry(member: Member, reader: TarReader, put: Callable[[Readable], tuple[Di
                 reader.fail("is a link to nothing")
             return Hardlink(target=target)
         case Kind.FILE:
-            digest, size = put(_Chunks(reader))
+            digest, size = put(MemberStream(reader))
             return File(mode=0o755 if member.mode & 0o111 else 0o644, size_bytes=size, digest=digest)
         case _:
             return reader.fail("is neither file, folder nor link")
-
-
-class _Chunks:
-    """The content of the reader's current member as a stream."""
-
-    def __init__(self, reader: TarReader) -> None:
-        self._chunks = iter(reader.chunks())
-
-    def read(self, _: int = -1, /) -> bytes:
-        return next(self._chunks, b"")
 
 
 def _claim(entries: dict[RelPath, Entry], owner: dict[RelPath, str], path: RelPath, entry: Entry, what: str) -> None:

@@ -59,8 +59,8 @@ DEST=$BUILD/out
 OUT=$DEST/opt/kata
 JOBS=$(nproc 2>/dev/null || echo 1)
 export HOME="$TEMPORARY"
-mkdir -p "$OUT" "$TEMPORARY/work"
-cd "$TEMPORARY/work"
+mkdir -p "$OUT" "$TEMPORARY/steps"
+cd "$TEMPORARY/steps"
 """
 _ENVIRONMENT: Final = {
     "LC_ALL": "C.UTF-8",
@@ -110,7 +110,6 @@ def render_script(recipe: ActionRecipe, *, component: str, arch: Arch, version: 
     for link in recipe.links:
         folder = link.at.rpartition("/")[0]
         lines.append(f'mkdir -p "$OUT"/{shlex.quote(folder)}\nln -s {shlex.quote(link.target)} "$OUT"/{shlex.quote(link.at)}\n')
-    # A program must not be able to leave modes behind that the sandbox does not carry.
     return "".join(lines).encode()
 
 

@@ -21,7 +21,7 @@ from kata_bundle.core.tree import Directory, Entry, File, Hardlink, Symlink, Tre
 if TYPE_CHECKING:
     from kata_bundle.store import Store
 
-__all__ = ["is_archive", "part_of", "unpack_archive"]
+__all__ = ["MemberStream", "is_archive", "part_of", "unpack_archive"]
 
 MAX_UNPACKED: Final = 32 << 30
 _MAGICS: Final = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -50,7 +50,7 @@ def unpack_archive(stream: BinaryIO, store: Store, *, what: str, strip: int) -> 
                     case Kind.DIRECTORY:
                         entries.setdefault(path, Directory())
                     case Kind.FILE:
-                        digest, size = batch.put_stream(_Chunks(reader))
+                        digest, size = batch.put_stream(MemberStream(reader))
                         entries[path] = File(mode=0o755 if member.mode & 0o111 else 0o644, size_bytes=size, digest=digest)
                     case Kind.SYMLINK:
                         entries[path] = Symlink(target=member.target)
@@ -89,11 +89,14 @@ def part_of(tree: Tree, path: str, *, what: str) -> Tree:
     raise BuildError(msg)
 
 
-class _Chunks:
+class MemberStream:
+    """The content of a reader's current member as a stream; sizes asked for are not kept to."""
+
     def __init__(self, reader: TarReader) -> None:
         self._chunks = iter(reader.chunks())
 
     def read(self, _: int = -1, /) -> bytes:
+        """Return the next piece, empty at the end."""
         return next(self._chunks, b"")
 
 

@@ -29,11 +29,11 @@ def shell(app: App, name: str | None) -> None:
 
     Without a name, that of the newest failure. The folder is kept until newer failures push it out.
     """
-    from kata_bundle.build.sandbox.execute import shell_command
+    from kata_bundle.build.sandbox.execute import SANDBOXES, shell_command
     from kata_bundle.core.errors import UsageError
     from kata_bundle.core.process import run_attached
 
-    parent = app.store().root / "work"
+    parent = app.store().root / SANDBOXES
     kept = sorted(
         (path for path in (parent.iterdir() if parent.is_dir() else ()) if (path / "command").exists()),
         key=lambda path: path.stat().st_mtime,

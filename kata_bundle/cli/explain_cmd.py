@@ -84,6 +84,6 @@ def _text(found: Sequence[Explanation]) -> str:
         if one.nearest is None:
             lines.append("  it was not made here before" if not one.is_known else "  there is no other result to compare with")
             continue
-        lines.append(f"  {plural(len(one.changes), 'input')} differ from the result with key {one.nearest[:19]}…")
+        lines.append(f"  {plural(len(one.changes), 'difference')} from the result with key {one.nearest[:19]}…")
         lines += [f"    {change.text}" for change in one.changes]
     return "\n".join(lines)

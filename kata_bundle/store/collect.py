@@ -80,7 +80,7 @@ def collect(
         total += size
     now = clock.now()
     going = [digest for digest in sizes if digest not in needed and _age(store.path(digest), now) >= grace_s]
-    folders = [path for path in _leftovers(store.root) if not path.name.startswith(".")]
+    folders = list(_leftovers(store.root))
     freed = sum(sizes[digest] for digest in going) + sum(_weight(path) for path in folders)
     dropped.reverse()
     if not dry_run:
@@ -139,7 +139,7 @@ def _closure(store: Store, digest: Digest, sizes: dict[Digest, int]) -> Iterator
 
 def _leftovers(root: Path) -> Iterator[Path]:
     """Yield what is made again when needed: checked-out trees, folders of failed actions, downloads that were given up."""
-    for name in ("checkouts", "work", "downloads"):
+    for name in ("checkouts", "sandboxes", "downloads"):
         folder = root / name
         if folder.is_dir():
             yield folder

@@ -24,12 +24,10 @@ from kata_bundle.core.relpath import os_bytes
 from kata_bundle.core.tree import Directory, File, Hardlink, Symlink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from kata_bundle.core.tree import Tree
     from kata_bundle.store import Store
 
-__all__ = ["INSTANT", "checkout", "write_tree"]
+__all__ = ["INSTANT", "checkout", "remove_left", "write_tree"]
 
 INSTANT: Final = 315532800
 """Date of every file in a checkout, in seconds since 1970: the first that a ZIP archive can state, 1980-01-01."""
@@ -46,7 +44,9 @@ def checkout(store: Store, tree: Tree) -> Path:
     if target.is_dir():
         return target
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
-    _sweep(folder / "tmp")
+    for left in (folder / "tmp").iterdir():
+        # The age covers the instant between a folder's creation and its lock.
+        remove_left(left, older_than_s=_STALE_AFTER_S)
     work = tempfile.mkdtemp(dir=folder / "tmp")
     descriptor = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -90,24 +90,21 @@ def write_tree(store: Store, tree: Tree, folder: Path) -> None:
             case Hardlink(target=first):
                 os.link(os.path.join(root, os_bytes(first)), full)
     # Last and from the inside out: writing into a directory changes its date, and a mode may forbid it.
-    for full, mode in _inside_out(directories):
+    for full, mode in sorted(directories, reverse=True):
         os.chmod(full, mode)
         os.utime(full, (INSTANT, INSTANT))
 
 
-def _inside_out(directories: Iterable[tuple[bytes, int]]) -> list[tuple[bytes, int]]:
-    return sorted(directories, reverse=True)
+def remove_left(path: Path, *, older_than_s: float = 0.0) -> None:
+    """Remove a working folder unless its maker holds it, or it is younger than ``older_than_s`` seconds.
 
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed writers left; their locks died with them."""
-    for path in folder.iterdir():
-        with suppress(OSError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # The age covers the instant between a folder's creation and its lock.
-                if clock.now() - os.fstat(descriptor).st_mtime >= _STALE_AFTER_S:
-                    shutil.rmtree(path, ignore_errors=True)
-            finally:
-                os.close(descriptor)
+    A maker locks its folder, and the lock dies with it.
+    """
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if clock.now() - os.fstat(descriptor).st_mtime >= older_than_s:
+                shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(descriptor)

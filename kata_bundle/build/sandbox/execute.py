@@ -2,7 +2,7 @@
 
 ::
 
-    <store>/work/<name>-<random>/   one action: build/ (what it may write), tmp/, proc/ (covers), log; locked while it runs
+    <store>/sandboxes/<name>-<random>/   one action: build/ (what it may write), tmp/, proc/ (covers), log; locked while it runs
 
 After success the folder goes; after a failure it stays for a look inside and is named in the error, up to :data:`KEPT` of them.
 Must not know: rules, caches.
@@ -16,7 +16,7 @@ import re
 import shlex
 import shutil
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -31,7 +31,7 @@ from kata_bundle.build.sandbox.backend import (
     wrapped_command,
     write_covers,
 )
-from kata_bundle.build.sandbox.checkout import checkout, write_tree
+from kata_bundle.build.sandbox.checkout import checkout, remove_left, write_tree
 from kata_bundle.core.clock import monotonic
 from kata_bundle.core.errors import BuildError
 from kata_bundle.core.process import run_logged
@@ -46,8 +46,10 @@ if TYPE_CHECKING:
     from kata_bundle.core.tree import Entry
     from kata_bundle.store import Store
 
-__all__ = ["KEPT", "Executed", "execute", "shell_command"]
+__all__ = ["KEPT", "SANDBOXES", "Executed", "execute", "shell_command"]
 
+SANDBOXES: Final = "sandboxes"
+"""Folder of the store with a folder for each action that runs or failed."""
 KEPT: Final = 5
 """Work folders of failed actions that are kept."""
 _SHOWN: Final = 4000
@@ -216,7 +218,7 @@ def _failed(action: Action, work: Path, status: int | None, *, is_cancelled: boo
 
 @contextmanager
 def _work_folder(store: Store, action: Action) -> Iterator[Path]:
-    parent = store.root / "work"
+    parent = store.root / SANDBOXES
     parent.mkdir(exist_ok=True)
     _drop_old(parent)
     work = Path(tempfile.mkdtemp(prefix=f"{_SAFE.sub('-', action.name)[:60]}-", dir=parent))
@@ -233,10 +235,4 @@ def _drop_old(parent: Path) -> None:
     """Remove all but the newest folders that nobody works in."""
     folders = sorted((path for path in parent.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in folders[KEPT:]:
-        with suppress(OSError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path, ignore_errors=True)
-            finally:
-                os.close(descriptor)
+        remove_left(path)

@@ -37,15 +37,15 @@ BUILDER = Tree.of({RelPath("bin/sh"): File(mode=0o755, size_bytes=1, digest=dige
 CODE = Tree.of({RelPath("a.c"): File(mode=0o644, size_bytes=1, digest=digest_bytes(b"a"))})
 
 GOLDEN = {
-    "make": "sha256:cd00cec3d39e277eae27d1f5734e97b686a19328e5d9a9fb31cd5feabe6beb57",
-    "cargo": "sha256:eda503d462eda05c86b4a0ca49719b7a3249382bdb0b0ea20373732a0435ba0b",
-    "go": "sha256:d6d9a9b321f1145f631bb2cd6fbfa2de12ce2c1b5da9d986f55b9b0c87c549aa",
-    "script": "sha256:6186f55f66e418ffe2c3f215c2c5f9509ced069f61305ebadc946f21237a0898",
-    "ext4": "sha256:6ce13e5b5fc3ad2a2f40c637d51c251de36c3820182db13f98c9ab1a8e2e60b7",
-    "erofs": "sha256:62c03f2be547ef9c0f087da143e296201279f643e848154a7b01814ec36e3103",
-    "squashfs": "sha256:1c35117c4e0ff37bfe0c73bf8e61c167c874d2017521d1beee499fe7dd86eb81",
-    "cpio": "sha256:ff815fcc423b2ef8016f2393f97eed9ad83cc1eeb42f14901dd2586309f2bf75",
-    "verity": "sha256:c9a1fad8d48cbe20f5a602423ac7d632f53c1728837a6f048d0085cbd56eca9f",
+    "make": "sha256:e3f5e9b17e417a1713d8302c3b4c23e276258d6ab09f8ce3914c1447c5b4620a",
+    "cargo": "sha256:75c0e40a87b633a4e7f7f1ca60bba3b49172822174661f10d917f657f0a59ca7",
+    "go": "sha256:ff05a75efee7a89b2e0c3d5a07e755bedf960c7cd09c0905da136a1325c89895",
+    "script": "sha256:083a4a09a14ce8abb783fb4b065bec7ac7b4c7b4d711f29205b9a2a6927c39e8",
+    "ext4": "sha256:41ab460beb3f8a5f26ce65af7b788805fa8097df1483465b88d880e140b32fcd",
+    "erofs": "sha256:e8b35ce7a67eaac9d241bd494a797530fcfb5c8c41871786d6774abc8f2d91e4",
+    "squashfs": "sha256:773fe8be3e78053b0bad39de5d6373f73be82fe193203edb71476595b52cfa54",
+    "cpio": "sha256:593c37602c059e3b14c646bef4c9a73365cfbf8e20487909dd41926488a4808f",
+    "verity": "sha256:e067e4f7130507488a3d02c19e083fd90643eb30fdb6a6199841da281a5fb859",
 }
 RECIPES = {
     "make": RECIPE,

@@ -11,7 +11,7 @@ import pytest
 from kata_bundle.build.sandbox import Backend, Limits, execute
 from kata_bundle.build.sandbox.backend import bubblewrap_problem
 from kata_bundle.build.sandbox.checkout import INSTANT, checkout
-from kata_bundle.build.sandbox.execute import KEPT, shell_command
+from kata_bundle.build.sandbox.execute import KEPT, SANDBOXES, shell_command
 from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.errors import BuildError, HostError, IntegrityError
 from kata_bundle.core.relpath import RelPath
@@ -25,7 +25,7 @@ def text(store, data: str, mode=0o644) -> File:
 
 
 def work_folders(store):
-    folder = store.root / "work"
+    folder = store.root / SANDBOXES
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
@@ -102,7 +102,7 @@ def test_the_kept_folder_opens_again_as_it_was(store, shell):
         execute(store, shell("echo half > out; false"))
     (name,) = work_folders(store)
     assert f"kata-bundle debug shell {name}" in caught.value.hint
-    command = shell_command(store.root / "work" / name)
+    command = shell_command(store.root / SANDBOXES / name)
     assert command[-2:] == ["--", "/bin/sh"]
     import subprocess
 
