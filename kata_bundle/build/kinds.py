@@ -19,7 +19,7 @@ from kata_bundle.build.rules import Kind
 from kata_bundle.core.clock import DEFAULT_SOURCE_DATE
 from kata_bundle.core.errors import BuildError
 from kata_bundle.core.relpath import RelPath
-from kata_bundle.core.tree import File, Tree
+from kata_bundle.core.tree import File, Tree, below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -157,9 +157,7 @@ def component_tree(outputs: Tree, component: str) -> Tree:
         shown = ", ".join(f'"/{path.removeprefix(f"{OUTPUT}/")}"' for path in strays[:10])
         msg = f'component "{component}": the rule installs {shown}, which are not below "/{PREFIX}"'
         raise BuildError(msg)
-    return Tree.of(
-        {RelPath(path.removeprefix(f"{inside}/")): entry for path, entry in outputs.entries.items() if path not in way}
-    )
+    return below(outputs, inside)
 
 
 def _word(text: str, known: Mapping[str, str], component: str) -> str:

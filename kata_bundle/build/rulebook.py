@@ -28,6 +28,7 @@ from kata_bundle.build.toolchain import (
     toolchain_key,
 )
 from kata_bundle.core import canonical
+from kata_bundle.core.diagnostics import did_you_mean
 from kata_bundle.core.digest import digest_bytes, digest_stream
 from kata_bundle.core.errors import BuildError
 from kata_bundle.core.relpath import RelPath
@@ -108,7 +109,8 @@ class Rulebook:
         rule = self.rules.get(component)
         if rule is None:
             msg = f'component "{component}" has no build rule'
-            raise BuildError(msg, hint=f"write buildrules/{component}.toml, or import a prebuilt tarball: kata-bundle import DIR")
+            hint = f"write buildrules/{component}.toml, or import a prebuilt tarball: kata-bundle import DIR"
+            raise BuildError(msg, hint=did_you_mean(component, self.rules) or hint)
         return rule
 
     def recipe(self, target: Target) -> Recipe:

@@ -16,7 +16,7 @@ from kata_bundle.archive.tarreader import TarReader
 from kata_bundle.archive.zstd import open_decompressor
 from kata_bundle.core.errors import ArchiveError, BuildError
 from kata_bundle.core.relpath import RelPath, parse_relpath
-from kata_bundle.core.tree import Directory, Entry, File, Hardlink, Symlink, Tree
+from kata_bundle.core.tree import Directory, Entry, File, Hardlink, Symlink, Tree, below
 
 if TYPE_CHECKING:
     from kata_bundle.store import Store
@@ -79,8 +79,7 @@ def part_of(tree: Tree, path: str, *, what: str) -> Tree:
     at = parse_relpath(path)
     entry = tree.entries.get(at)
     if isinstance(entry, Directory):
-        prefix = f"{at}/"
-        return Tree.of({RelPath(p.removeprefix(prefix)): e for p, e in tree.entries.items() if p.startswith(prefix)})
+        return below(tree, at)
     if isinstance(entry, Hardlink):
         entry = tree.entries[entry.target]
     if isinstance(entry, File):

@@ -27,6 +27,7 @@ __all__ = [
     "Symlink",
     "Tree",
     "TreeDifference",
+    "below",
     "compare",
     "entry_from_dict",
     "entry_to_dict",
@@ -167,6 +168,12 @@ def compare(expected: Tree, found: Tree) -> TreeDifference:
         extra=tuple(path for path in new if path not in old),
         changed=tuple(path for path in old if path in new and old[path] != new[path]),
     )
+
+
+def below(tree: Tree, path: str) -> Tree:
+    """Return what lies below directory ``path`` of ``tree``, with paths as seen from there; empty when nothing does."""
+    prefix = f"{path}/"
+    return Tree.of({RelPath(name.removeprefix(prefix)): e for name, e in tree.entries.items() if name.startswith(prefix)})
 
 
 def merge(trees: Iterable[tuple[str, Tree]]) -> Tree:

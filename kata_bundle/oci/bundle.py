@@ -14,6 +14,7 @@ from kata_bundle.core.fsops import one_writer
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.image import ImageConfig, bundle_image, bundle_index_document, check_image, layer_descriptors
 from kata_bundle.oci.layout import Layout
+from kata_bundle.oci.opened import OpenedBundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -117,38 +118,18 @@ class _Image:
     layers: Mapping[str, Descriptor]
 
 
-class Bundle:
+class Bundle(OpenedBundle[_Image]):
     """An opened bundle; all its documents are checked and consistent."""
 
     def __init__(self, layout: Layout, top: Descriptor, images: Mapping[Arch, _Image]) -> None:
+        super().__init__("the bundle", images)
         self.layout = layout
         self.descriptor = top
-        self._images = images
 
     @property
     def digest(self) -> Digest:
         """Digest of the image index; of the image manifest for a layout of one architecture without an index."""
         return self.descriptor.digest
-
-    def arches(self) -> tuple[Arch, ...]:
-        """Return the architectures that were opened, by name."""
-        return tuple(self._images)
-
-    def index(self, arch: Arch) -> BundleIndex:
-        """Return the bundle index of ``arch``; raises :class:`IntegrityError` when the bundle has none."""
-        return self._image(arch).index
-
-    def manifest_descriptor(self, arch: Arch) -> Descriptor:
-        """Return the descriptor of the image manifest of ``arch``; raises like :meth:`index`."""
-        return self._image(arch).descriptor
-
-    def layer_descriptor(self, arch: Arch, component: str) -> Descriptor:
-        """Return the descriptor of a component's layer; raises :class:`IntegrityError` when there is none."""
-        found = self._image(arch).layers.get(component)
-        if found is None:
-            msg = f'the bundle holds no component "{component}" for {arch}'
-            raise IntegrityError(msg)
-        return found
 
     def layer_path(self, arch: Arch, component: str) -> Path:
         """Return the path of a component's packed layer, checked for presence, kind and size but not content."""
@@ -157,13 +138,6 @@ class Bundle:
     def open_layer(self, arch: Arch, component: str) -> BinaryIO:
         """Return a stream over a component's packed layer that checks its digest before it hands out the last bytes."""
         return self.layout.open_blob(self.layer_descriptor(arch, component))
-
-    def _image(self, arch: Arch) -> _Image:
-        found = self._images.get(arch)
-        if found is None:
-            msg = f"the bundle holds no image for {arch}, only for {', '.join(self._images)}"
-            raise IntegrityError(msg)
-        return found
 
 
 def _open_image(layout: Layout, descriptor: Descriptor, *, is_partial: bool) -> _Image:

@@ -148,12 +148,12 @@ def decode_tree(root: bytes, load: Callable[[Digest, int], bytes]) -> Tree:
                 raise IntegrityError(str(error)) from None
             if isinstance(member, api.FileNode):
                 mode = 0o755 if member.is_executable else 0o644
-                entries[path] = File(mode=mode, size_bytes=_length(member.digest), digest=parsed_digest(member.digest))
+                entries[path] = File(mode=mode, size_bytes=parsed_length(member.digest), digest=parsed_digest(member.digest))
             elif isinstance(member, api.SymlinkNode):
                 entries[path] = Symlink(target=os_text(member.target.encode()))
             else:
                 entries[path] = Directory()
-                pending.append((f"{path}/", load(parsed_digest(member.digest), _length(member.digest))))
+                pending.append((f"{path}/", load(parsed_digest(member.digest), parsed_length(member.digest))))
     return Tree.of(entries)
 
 
@@ -169,14 +169,14 @@ def decode_outputs(result: Any, load: Callable[[Digest, int], bytes]) -> Tree:
     entries: dict[RelPath, Entry] = {}
     for file in result.output_files:
         mode = 0o755 if file.is_executable else 0o644
-        entries[_path(file.path)] = File(mode=mode, size_bytes=_length(file.digest), digest=parsed_digest(file.digest))
+        entries[_path(file.path)] = File(mode=mode, size_bytes=parsed_length(file.digest), digest=parsed_digest(file.digest))
     for link in (*result.output_symlinks, *result.output_file_symlinks, *result.output_directory_symlinks):
         entries[_path(link.path)] = Symlink(target=link.target)
     for folder in result.output_directories:
         at = _path(folder.path)
         message = api.Tree()
         try:
-            message.ParseFromString(load(parsed_digest(folder.tree_digest), _length(folder.tree_digest)))
+            message.ParseFromString(load(parsed_digest(folder.tree_digest), parsed_length(folder.tree_digest)))
         except DecodeError as error:
             msg = f'output "{at}" is no Tree message: {error}'
             raise IntegrityError(msg) from None
@@ -203,7 +203,8 @@ def parsed_digest(message: Any) -> Digest:
     return parse_digest(f"sha256:{message.hash}")
 
 
-def _length(message: Any) -> int:
+def parsed_length(message: Any) -> int:
+    """Return the length of a ``Digest`` message; raise :class:`IntegrityError` for a negative one."""
     size = int(message.size_bytes)
     if size < 0:
         msg = f"a length of {size} bytes"

@@ -8,16 +8,17 @@ committed.
 
 from __future__ import annotations
 
-from importlib import import_module
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kata_bundle.core.errors import HostError
+from kata_bundle.core.protocols import ROOT, compile_definitions
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["GENERATED", "generate"]
 
 _NAMES = ("bytestream", "operations", "remote_execution", "semver", "status")
 GENERATED = tuple(f"{name}_pb2.{suffix}" for name in _NAMES for suffix in ("py", "pyi"))
-_HERE = Path(__file__).resolve().parent
 _FOLDER = "kata_bundle/build/reapi"
 
 
@@ -26,20 +27,8 @@ def generate(target: Path) -> None:
 
     Raises :class:`HostError` when the compiler is not installed or refuses a definition.
     """
-    try:
-        compiler = import_module("grpc_tools.protoc")
-    except ImportError:
-        msg = "the protocol compiler is not installed"
-        raise HostError(msg, hint="install the development dependencies (grpcio-tools)") from None
-    # A definition's name becomes part of the classes' registry, so it has the package's folder in it.
-    root = _HERE.parents[2]
-    well_known = Path(str(import_module("grpc_tools").__file__)).parent / "_proto"
-    files = [f"{_FOLDER}/{name}.proto" for name in _NAMES]
-    status = compiler.main(["protoc", f"-I{root}", f"-I{well_known}", f"--python_out={target}", f"--pyi_out={target}", *files])
-    if status:
-        msg = f"the protocol compiler exited with {status}"
-        raise HostError(msg)
+    compile_definitions(_FOLDER, _NAMES, target)
 
 
 if __name__ == "__main__":
-    generate(_HERE.parents[2])
+    generate(ROOT)

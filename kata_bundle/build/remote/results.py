@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kata_bundle.build.action import encode_tree
-from kata_bundle.build.action.encode import parsed_digest
+from kata_bundle.build.action.encode import parsed_digest, parsed_length
 from kata_bundle.core.digest import Digest, digest_bytes, hex_part
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.relpath import RelPath, os_bytes, quoted
-from kata_bundle.core.tree import Directory, File, Symlink, Tree
+from kata_bundle.core.tree import Directory, File, Symlink, Tree, below
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kata_bundle.build.action import Action
-    from kata_bundle.core.tree import Entry
 
 __all__ = ["EncodedResult", "check_outputs", "encode_result", "files_of", "tree_documents"]
 
@@ -51,8 +50,8 @@ def encode_result(action: Action, outputs: Tree, log: tuple[Digest, int]) -> Enc
                 message.output_symlinks.add(path=path, target=target)
             case Directory():
                 members: dict[Digest, bytes] = {}
-                root, below = encode_tree(_below(outputs, path), members)
-                files |= below
+                root, inside = encode_tree(below(outputs, path), members)
+                files |= inside
                 tree = api.Tree(root=api.Directory.FromString(members[root]))
                 children = sorted(members.items())
                 tree.children.extend(api.Directory.FromString(data) for key, data in children if key != root)
@@ -73,7 +72,7 @@ def encode_result(action: Action, outputs: Tree, log: tuple[Digest, int]) -> Enc
 
 def tree_documents(result: Any) -> dict[Digest, int]:
     """Return digest and length of every ``Tree`` message that an ``ActionResult`` refers to."""
-    return {parsed_digest(folder.tree_digest): _length(folder.tree_digest) for folder in result.output_directories}
+    return {parsed_digest(folder.tree_digest): parsed_length(folder.tree_digest) for folder in result.output_directories}
 
 
 def files_of(tree: Tree) -> dict[Digest, int]:
@@ -106,19 +105,3 @@ def check_outputs(action: Action, outputs: Tree, *, where: str, limit_bytes: int
     if problems:
         msg = f"{action.name}: the result from {where} {' and '.join(problems)}"
         raise IntegrityError(msg)
-
-
-def _below(tree: Tree, path: RelPath) -> Tree:
-    prefix = f"{path}/"
-    entries: dict[RelPath, Entry] = {
-        RelPath(name.removeprefix(prefix)): entry for name, entry in tree.entries.items() if name.startswith(prefix)
-    }
-    return Tree.of(entries)
-
-
-def _length(message: Any) -> int:
-    size = int(message.size_bytes)
-    if size < 0:
-        msg = f"a length of {size} bytes"
-        raise IntegrityError(msg)
-    return size

@@ -6,15 +6,16 @@ grpcio-tools, which only development installs; a test compares what this makes w
 
 from __future__ import annotations
 
-from importlib import import_module
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kata_bundle.core.errors import HostError
+from kata_bundle.core.protocols import ROOT, compile_definitions
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["GENERATED", "generate"]
 
 GENERATED = ("api_pb2.py", "api_pb2.pyi")
-_HERE = Path(__file__).resolve().parent
 _FOLDER = "kata_bundle/node/cri_api"
 
 
@@ -23,18 +24,8 @@ def generate(target: Path) -> None:
 
     Raises :class:`HostError` when the compiler is not installed or refuses the definition.
     """
-    try:
-        compiler = import_module("grpc_tools.protoc")
-    except ImportError:
-        msg = "the protocol compiler is not installed"
-        raise HostError(msg, hint="install the development dependencies (grpcio-tools)") from None
-    # The definition's name becomes part of the classes' registry, so it has the package's folder in it.
-    root = _HERE.parents[2]
-    status = compiler.main(["protoc", f"-I{root}", f"--python_out={target}", f"--pyi_out={target}", f"{_FOLDER}/api.proto"])
-    if status:
-        msg = f"the protocol compiler exited with {status}"
-        raise HostError(msg)
+    compile_definitions(_FOLDER, ("api",), target)
 
 
 if __name__ == "__main__":
-    generate(_HERE.parents[2])
+    generate(ROOT)

@@ -7,15 +7,16 @@ what is committed.
 
 from __future__ import annotations
 
-from importlib import import_module
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kata_bundle.core.errors import HostError
+from kata_bundle.core.protocols import ROOT, compile_definitions
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["GENERATED", "generate"]
 
 GENERATED = ("agent_pb2.py", "agent_pb2.pyi", "ttrpc_pb2.py", "ttrpc_pb2.pyi")
-_HERE = Path(__file__).resolve().parent
 _FOLDER = "kata_bundle/node/diagnostics"
 
 
@@ -24,18 +25,8 @@ def generate(target: Path) -> None:
 
     Raises :class:`HostError` when the compiler is not installed or refuses a definition.
     """
-    try:
-        compiler = import_module("grpc_tools.protoc")
-    except ImportError:
-        msg = "the protocol compiler is not installed"
-        raise HostError(msg, hint="install the development dependencies (grpcio-tools)") from None
-    root = _HERE.parents[2]
-    files = [f"{_FOLDER}/{name}.proto" for name in ("agent", "ttrpc")]
-    status = compiler.main(["protoc", f"-I{root}", f"--python_out={target}", f"--pyi_out={target}", *files])
-    if status:
-        msg = f"the protocol compiler exited with {status}"
-        raise HostError(msg)
+    compile_definitions(_FOLDER, ("agent", "ttrpc"), target)
 
 
 if __name__ == "__main__":
-    generate(_HERE.parents[2])
+    generate(ROOT)

@@ -9,6 +9,7 @@ from kata_bundle.core.errors import IntegrityError
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.documents import MAX_CONFIG, Index, Manifest
 from kata_bundle.oci.image import ImageConfig, check_image
+from kata_bundle.oci.opened import OpenedBundle
 from kata_bundle.oci.registry.client import RemoteDocument
 
 if TYPE_CHECKING:
@@ -34,14 +35,19 @@ class RemoteImage:
     layers: Mapping[str, Descriptor]
     """Component → layer."""
 
+    @property
+    def descriptor(self) -> Descriptor:
+        """Descriptor of the image manifest."""
+        return self.manifest.descriptor
 
-class RemoteBundle:
+
+class RemoteBundle(OpenedBundle[RemoteImage]):
     """An opened bundle in a registry; all its documents are checked and consistent."""
 
     def __init__(self, repository: Repository, document: RemoteDocument, images: Mapping[Arch, RemoteImage]) -> None:
+        super().__init__(str(repository.reference.at(document.descriptor.digest)), images)
         self.repository = repository
         self.document = document
-        self._images = images
 
     @property
     def descriptor(self) -> Descriptor:
@@ -57,38 +63,6 @@ class RemoteBundle:
     def reference(self) -> Reference:
         """The reference, pinned to the digest that was found."""
         return self.repository.reference.at(self.digest)
-
-    def arches(self) -> tuple[Arch, ...]:
-        """Return the architectures that were opened, by name."""
-        return tuple(self._images)
-
-    def index(self, arch: Arch) -> BundleIndex:
-        """Return the bundle index of ``arch``; raises :class:`IntegrityError` when the bundle has none."""
-        return self.image(arch).index
-
-    def manifest_descriptor(self, arch: Arch) -> Descriptor:
-        """Return the descriptor of the image manifest of ``arch``; raises like :meth:`index`."""
-        return self.image(arch).manifest.descriptor
-
-    def layers(self, arch: Arch) -> Mapping[str, Descriptor]:
-        """Return component → layer of ``arch``; raises like :meth:`index`."""
-        return self.image(arch).layers
-
-    def layer_descriptor(self, arch: Arch, component: str) -> Descriptor:
-        """Return the descriptor of a component's layer; raises :class:`IntegrityError` when there is none."""
-        found = self.image(arch).layers.get(component)
-        if found is None:
-            msg = f'{self.reference} holds no component "{component}" for {arch}'
-            raise IntegrityError(msg)
-        return found
-
-    def image(self, arch: Arch) -> RemoteImage:
-        """Return the documents of ``arch``; raises like :meth:`index`."""
-        found = self._images.get(arch)
-        if found is None:
-            msg = f"{self.reference} holds no image for {arch}, only for {', '.join(self._images)}"
-            raise IntegrityError(msg)
-        return found
 
 
 def open_remote_bundle(repository: Repository, *, arches: Collection[Arch] | None = None) -> RemoteBundle:
