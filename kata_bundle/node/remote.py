@@ -23,8 +23,7 @@ from kata_bundle.core.errors import HostError, IntegrityError, RemoteError
 from kata_bundle.core.events import NO_PROGRESS
 from kata_bundle.core.fsops import about
 from kata_bundle.core.tree import File
-from kata_bundle.node.receipt import SourceKind
-from kata_bundle.node.source import LayerRef
+from kata_bundle.node.source import Indexed, LayerRef
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.deltas import read_deltas
 from kata_bundle.oci.descriptor import Descriptor
@@ -55,10 +54,10 @@ _MAX_REFERRERS: Final = 32
 """Artefacts with deltas that are looked at: those of the last releases, not of all there ever were."""
 
 
-class RegistrySource:
+class RegistrySource(Indexed):
     """An opened bundle in a registry. ``cache`` is the folder for what was fetched; ``jobs`` requests run at a time."""
 
-    kind = SourceKind.BUNDLE
+    _bundle: RemoteBundle
     is_elsewhere = True
 
     def __init__(self, bundle: RemoteBundle, cache: Path, *, jobs: int = 4, progress: Progress = NO_PROGRESS) -> None:
@@ -72,26 +71,6 @@ class RegistrySource:
     def digest(self) -> Digest:
         """Return the digest that the reference was resolved to."""
         return self._bundle.digest
-
-    def arches(self) -> tuple[Arch, ...]:
-        """Return the architectures that were asked for."""
-        return self._bundle.arches()
-
-    def shims(self, arch: Arch) -> dict[str, tuple[str, ...]]:
-        """Return shim → components on ``arch``; none for an architecture that is not there."""
-        return dict(self._bundle.index(arch).shims) if arch in self.arches() else {}
-
-    def default_shims(self, arch: Arch) -> tuple[str, ...]:
-        """Return the defaults that the bundle index states."""
-        return self._bundle.index(arch).default_shims if arch in self.arches() else ()
-
-    def known_shims(self) -> tuple[str, ...]:
-        """Return the shims of all architectures asked for."""
-        return tuple(sorted({shim for arch in self.arches() for shim in self._bundle.index(arch).shims}))
-
-    def components(self, arch: Arch) -> frozenset[str]:
-        """Return the components that the index has a layer of."""
-        return frozenset(self._bundle.index(arch).layers) if arch in self.arches() else frozenset()
 
     def places(self) -> tuple[str, ...]:
         """Return nothing: no file says what a registry has."""

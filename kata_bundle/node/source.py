@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from kata_bundle.core.tree import File
     from kata_bundle.oci.bundle import Bundle
     from kata_bundle.oci.deltas import DeltaRef
+    from kata_bundle.oci.registry import RemoteBundle
 
-__all__ = ["LayerRef", "Selection", "Source", "Wanted", "open_source", "select"]
+__all__ = ["Indexed", "LayerRef", "Selection", "Source", "Wanted", "open_source", "select"]
 
 _TARBALL_FOLDER = "tarballs"
 _INDEX_FILE = "index.json"
@@ -201,20 +202,14 @@ class _Local:
         raise LookupError(delta.descriptor.digest)
 
 
-class BundleSource(_Local):
-    """An opened bundle."""
+class Indexed:
+    """What a source says of itself from the bundle indexes that it has."""
 
     kind = SourceKind.BUNDLE
-
-    def __init__(self, bundle: Bundle) -> None:
-        self._bundle = bundle
-
-    def digest(self) -> Digest:
-        """Return the digest of the OCI index."""
-        return self._bundle.digest
+    _bundle: Bundle | RemoteBundle
 
     def arches(self) -> tuple[Arch, ...]:
-        """Return the architectures of the bundle."""
+        """Return the architectures that were opened."""
         return self._bundle.arches()
 
     def shims(self, arch: Arch) -> dict[str, tuple[str, ...]]:
@@ -229,13 +224,26 @@ class BundleSource(_Local):
         """Return the shims of all architectures."""
         return tuple(sorted({shim for arch in self.arches() for shim in self._bundle.index(arch).shims}))
 
-    def places(self) -> tuple[str, ...]:
-        """Return the file that names the index by digest."""
-        return (os.path.realpath(self._bundle.layout.directory / _INDEX_FILE),)
-
     def components(self, arch: Arch) -> frozenset[str]:
         """Return the components that the index has a layer of."""
         return frozenset(self._bundle.index(arch).layers) if arch in self.arches() else frozenset()
+
+
+class BundleSource(Indexed, _Local):
+    """An opened bundle."""
+
+    _bundle: Bundle
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    def digest(self) -> Digest:
+        """Return the digest of the OCI index."""
+        return self._bundle.digest
+
+    def places(self) -> tuple[str, ...]:
+        """Return the file that names the index by digest."""
+        return (os.path.realpath(self._bundle.layout.directory / _INDEX_FILE),)
 
     def layer(self, arch: Arch, component: str) -> LayerRef:
         """Return the layer's blob and what the index says of it."""
