@@ -5,9 +5,7 @@ The digest decides, whoever served the bytes. Must not know: recipes, components
 
 from __future__ import annotations
 
-import tempfile
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import IntegrityError, PinMissingError
@@ -79,8 +77,8 @@ class Sources:
             task = f"fetch {len(group)} packages ({arch.debian_name})"
             self._progress.start(task, total)
             try:
-                with tempfile.TemporaryDirectory(prefix="kata-bundle-deb-") as folder:
-                    for path in self._packages.download_all(suite, arch.debian_name, wanted, Path(folder)):
+                with self._store.scratch() as folder:
+                    for path in self._packages.download_all(suite, arch.debian_name, wanted, folder):
                         self._store.put_file(path)
                         self._progress.advance(task, path.stat().st_size)
             finally:
@@ -95,8 +93,8 @@ class Sources:
         task = f"fetch {pin.package} ({pin.architecture})"
         self._progress.start(task, pin.size_bytes)
         try:
-            with tempfile.TemporaryDirectory(prefix="kata-bundle-deb-") as folder:
-                path = self._packages.download(pin.suite, arch.debian_name, pin.package, pin.version, Path(folder))
+            with self._store.scratch() as folder:
+                path = self._packages.download(pin.suite, arch.debian_name, pin.package, pin.version, folder)
                 size = path.stat().st_size
                 if size != pin.size_bytes:
                     msg = f"package {pin.package} {pin.version} has {size} bytes, its pin states {pin.size_bytes}"

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["FileOps", "about", "fsync_directory", "one_writer", "write_atomic"]
+__all__ = ["TEMPORARY_MARK", "FileOps", "about", "fsync_directory", "one_writer", "write_atomic"]
 
+TEMPORARY_MARK: Final = ".tmp-"
+"""Stands between the name of a file that :func:`write_atomic` makes and the number of the process that makes it."""
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
 """From the kernel's ``linux/fs.h``, as renameat2(2) takes it."""
@@ -56,7 +58,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o644
     Readers see the old file or the new one, never a mixture. On failure the temporary file is removed. Raises ``OSError``.
     """
     target = os.fspath(path)
-    temporary = f"{target}.tmp-{os.getpid()}-{os.urandom(4).hex()}"
+    temporary = f"{target}{TEMPORARY_MARK}{os.getpid()}-{os.urandom(4).hex()}"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with about(target), open(descriptor, "wb") as stream:

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import io
 import os
+import shutil
 import stat
 import threading
 from typing import TYPE_CHECKING, BinaryIO
@@ -135,22 +136,42 @@ class Blobs:
                 yield Digest(f"sha256:{name}")
 
     def sweep(self) -> int:
-        """Remove what killed writers left in ``tmp`` and return its size in bytes. Files still being written are left alone."""
+        """Remove what killed writers left in ``tmp`` and return its size in bytes. What is still being written is left alone."""
         freed = 0
         for name in os.listdir(self._temporary):
             path = self._temporary / name
-            with contextlib.suppress(OSError, IntegrityError):
-                descriptor = open_blob_file(path, what=str(path))
+            with contextlib.suppress(OSError):
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
                 try:
                     status = os.fstat(descriptor)
-                    # A living writer holds the lock; the age covers the instant between its creation and its lock.
+                    # A living writer holds the lock; the age covers the instant between its creation and its lock. What is
+                    # dated later than now was left before the clock was set back.
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    if clock.now() - status.st_mtime >= _STALE_AFTER_S:
+                    if abs(clock.now() - status.st_mtime) < _STALE_AFTER_S:
+                        continue
+                    if stat.S_ISDIR(status.st_mode):
+                        freed += sum(entry.stat().st_size for entry in os.scandir(path))
+                        shutil.rmtree(path)
+                    else:
                         os.unlink(path)
                         freed += status.st_size
                 finally:
                     os.close(descriptor)
         return freed
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Yield a new folder in ``tmp``, removed afterwards, and by :meth:`sweep` when this process is killed."""
+        folder = self._temporary / f"{os.getpid()}-{os.urandom(8).hex()}"
+        folder.mkdir(mode=0o700)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield folder
+        finally:
+            os.close(descriptor)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _set_aside(self, digest: Digest, descriptor: int) -> str:
         """Move the corrupt file open at ``descriptor`` to quarantine; return a hint for people."""

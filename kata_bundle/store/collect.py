@@ -11,6 +11,7 @@ alone. Must not know: rules, shims.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -63,13 +64,16 @@ def collect(
     """Remove what nobody wants any more and return what that was.
 
     ``keep_s`` is how many seconds ago a record must have been made or used to be wanted; ``max_bytes`` bounds the blobs of wanted
-    records, the newest of which are kept, roots first. The caller holds the store's lock for collectors. With ``dry_run`` nothing
-    is removed.
+    records, the newest of which are kept, roots first. What is dated later than now, by a clock that was set back since, counts
+    as new and gets today's date, from which it ages. The caller holds the store's lock for collectors. With ``dry_run`` nothing
+    is removed or changed.
     """
     sizes = {digest: store.size(digest) or 0 for digest in store.digests()}
     needed = {digest for digests in store.roots().values() for one in digests for digest in _closure(store, one, sizes)}
     dropped: list[_Record] = []
     total = sum(sizes.get(digest, 0) for digest in needed)
+    if not dry_run:
+        _back_to_today(store)
     for record in sorted(_records(store, sizes), key=lambda record: (record.age_s, record.name)):
         new = record.digests - needed
         size = sum(sizes.get(digest, 0) for digest in new)
@@ -147,9 +151,19 @@ def _leftovers(root: Path) -> Iterator[Path]:
 
 def _age(path: Path, now: float) -> float:
     try:
-        return now - path.stat().st_mtime
+        return max(0.0, now - path.stat().st_mtime)
     except FileNotFoundError:
         return 0.0
+
+
+def _back_to_today(store: Store) -> None:
+    now = clock.now()
+    for name in ("actions", "refs", "blobs"):
+        for folder, _, names in os.walk(store.root / name):
+            for path in (os.path.join(folder, name) for name in names):
+                with contextlib.suppress(FileNotFoundError):
+                    if os.lstat(path).st_mtime > now:
+                        os.utime(path, (now, now), follow_symlinks=False)
 
 
 def _weight(folder: Path) -> int:

@@ -11,12 +11,12 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from kata_bundle.core import canonical
+from kata_bundle.core import canonical, clock
 from kata_bundle.core.blobs import open_blob_file
 from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.fields import Fields
-from kata_bundle.core.fsops import FileOps, write_atomic
+from kata_bundle.core.fsops import TEMPORARY_MARK, FileOps, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,6 +29,7 @@ __all__ = ["Refs", "check_name"]
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+@=:-]*(?:\.[A-Za-z0-9_+@=:-]+)*")
 _MAX_PART = 200
 _MAX_RECORD = 16 << 20
+_STALE_AFTER_S = 60.0
 
 
 def check_name(name: str) -> str:
@@ -106,6 +107,22 @@ class Refs:
             found += [name if prefix == "." else f"{prefix}/{name}" for name in files]
         yield from sorted(name for name in found if _is_name(name))
 
+    def sweep(self) -> int:
+        """Remove records that killed writers had not named yet; return their size in bytes."""
+        freed = 0
+        for folder, _, files in os.walk(self._folder):
+            for name in files:
+                _, is_temporary, process = name.partition(TEMPORARY_MARK)
+                if not is_temporary or _is_alive(process.partition("-")[0]):
+                    continue
+                with contextlib.suppress(OSError):
+                    path = os.path.join(folder, name)
+                    status = os.lstat(path)
+                    if abs(clock.now() - status.st_mtime) >= _STALE_AFTER_S:
+                        os.unlink(path)
+                        freed += status.st_size
+        return freed
+
     def _parse(self, data: bytes, name: str, what: str) -> dict[str, JsonValue]:
         if len(data) > _MAX_RECORD:
             msg = f"{what} has more than the {_MAX_RECORD} bytes allowed"
@@ -130,5 +147,15 @@ class Refs:
         FileOps().make_directory(os.fspath(folder))
 
 
+def _is_alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except OSError:
+        pass  # somebody else's
+    return True
+
+
 def _is_name(name: str) -> bool:
-    return ".tmp-" not in name and all(_PART.fullmatch(part) and len(part) <= _MAX_PART for part in name.split("/"))
+    return TEMPORARY_MARK not in name and all(_PART.fullmatch(part) and len(part) <= _MAX_PART for part in name.split("/"))

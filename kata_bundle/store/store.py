@@ -46,6 +46,7 @@ from kata_bundle.store.refs import Refs, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.digest import Digest
@@ -130,6 +131,10 @@ class Store:
     def new_blob(self) -> BlobWriter:
         """Return a context that writes a blob: fill its ``sink``, then call its ``publish()``."""
         return self._blobs.new()
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """Return a context that yields a new folder below the store, for work that ends with putting blobs."""
+        return self._blobs.scratch()
 
     def batch(self) -> Batch:
         """Return a context that stores many blobs with few waits for the disk; see :class:`Batch`."""
@@ -331,7 +336,7 @@ class Store:
 
     def sweep(self) -> int:
         """Remove what killed writers left behind; return its size in bytes."""
-        return self._blobs.sweep()
+        return self._blobs.sweep() + sum(refs.sweep() for refs in (self._actions, self._layers, self._roots))
 
     def _readable(self, refs: Refs, problems: list[str] | None) -> Iterator[tuple[str, dict[str, JsonValue]]]:
         for name in refs.names():

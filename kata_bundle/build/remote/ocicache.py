@@ -169,9 +169,6 @@ class OciCache:
 
     def _unpack(self, repository: Repository, files: Descriptor, outputs: Tree, store: Store) -> None:
         """Put the files of ``outputs`` into ``store``, taken out of the archive; others in it are not looked at."""
-        import tempfile
-        from pathlib import Path
-
         from kata_bundle.archive.tarheader import Kind
         from kata_bundle.archive.tarreader import TarReader
         from kata_bundle.archive.zstd import open_decompressor
@@ -182,8 +179,8 @@ class OciCache:
         if files.size_bytes > limit:
             msg = f"{what} has {files.size_bytes} bytes, its content as a tar has {limit} at most"
             raise IntegrityError(msg)
-        with tempfile.TemporaryDirectory(dir=store.root / "tmp") as folder:
-            packed = Path(folder) / "files"
+        with store.scratch() as folder:
+            packed = folder / "files"
             repository.download(files, packed)
             with open(packed, "rb") as stream, store.batch() as batch:
                 reader = TarReader(open_decompressor(stream, limit_bytes=limit, what=what), what=what)

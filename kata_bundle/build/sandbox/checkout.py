@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core import clock
 from kata_bundle.core.digest import hex_part
+from kata_bundle.core.fsops import about
 from kata_bundle.core.relpath import os_bytes
 from kata_bundle.core.tree import Directory, File, Hardlink, Symlink
 
@@ -53,7 +54,8 @@ def checkout(store: Store, tree: Tree) -> Path:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         content = os.path.join(work, "tree")
         os.mkdir(content, 0o755)
-        write_tree(store, tree, Path(content))
+        with about(content):
+            write_tree(store, tree, Path(content))
         try:
             os.rename(content, target)
         except OSError:
@@ -104,7 +106,8 @@ def remove_left(path: Path, *, older_than_s: float = 0.0) -> None:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if clock.now() - os.fstat(descriptor).st_mtime >= older_than_s:
+            # One from the future was made before the clock was set back.
+            if abs(clock.now() - os.fstat(descriptor).st_mtime) >= older_than_s:
                 shutil.rmtree(path, ignore_errors=True)
         finally:
             os.close(descriptor)

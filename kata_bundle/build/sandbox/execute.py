@@ -2,9 +2,11 @@
 
 ::
 
-    <store>/sandboxes/<name>-<random>/   one action: build/ (what it may write), tmp/, proc/ (covers), log; locked while it runs
+    <store>/sandboxes/<name>-<random>/   one action: build/ (what it may write), tmp/, proc/ (covers), log; locked while it runs;
+                                         running: the mark of one that has not ended
 
-After success the folder goes; after a failure it stays for a look inside and is named in the error, up to :data:`KEPT` of them.
+After success the folder goes; after the command's failure it stays for a look inside and is named in the error, up to
+:data:`KEPT` of them. What a program left that was killed still has its mark, and goes when a later action begins.
 Must not know: rules, caches.
 """
 
@@ -16,7 +18,7 @@ import re
 import shlex
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -33,7 +35,8 @@ from kata_bundle.build.sandbox.backend import (
 )
 from kata_bundle.build.sandbox.checkout import checkout, remove_left, write_tree
 from kata_bundle.core.clock import monotonic
-from kata_bundle.core.errors import BuildError
+from kata_bundle.core.errors import BuildError, BundleError, HostError
+from kata_bundle.core.fsops import about
 from kata_bundle.core.process import run_logged
 from kata_bundle.core.relpath import RelPath, quoted
 from kata_bundle.core.tree import Directory, File, Symlink, Tree
@@ -52,6 +55,9 @@ SANDBOXES: Final = "sandboxes"
 """Folder of the store with a folder for each action that runs or failed."""
 KEPT: Final = 5
 """Work folders of failed actions that are kept."""
+_MARK: Final = "running"
+_STALE_AFTER_S: Final = 60.0
+_SCARCE_BYTES: Final = 1 << 20
 _SHOWN: Final = 4000
 _SAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -212,6 +218,9 @@ def _failed(action: Action, work: Path, status: int | None, *, is_cancelled: boo
         reason = "was cancelled" if is_cancelled else f"did not end within {action.timeout_s:g} s"
     else:
         reason = f"failed with exit code {status}"
+    room = os.statvfs(work)
+    if room.f_bavail * room.f_frsize < _SCARCE_BYTES:
+        reason += f", and the file system of {work.parent} is full"
     msg = f"{action.name} {reason}" + (f":\n{tail}" if tail else "")
     return BuildError(msg, hint=f"the whole log: {work / 'log'}; the work folder is kept: kata-bundle debug shell {work.name}")
 
@@ -225,14 +234,32 @@ def _work_folder(store: Store, action: Action) -> Iterator[Path]:
     descriptor = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield work
-        shutil.rmtree(work, ignore_errors=True)
+        is_kept = False
+        try:
+            with about(work):  # writing to an open file names none when the disk is full
+                (work / _MARK).touch()
+                yield work
+        except BundleError as error:
+            # Nobody looks into what this host's own trouble ended, and a full disk needs the room.
+            is_kept = not isinstance(error, HostError)
+            raise
+        finally:
+            if is_kept:
+                (work / _MARK).unlink(missing_ok=True)
+            else:
+                shutil.rmtree(work, ignore_errors=True)
     finally:
         os.close(descriptor)
 
 
 def _drop_old(parent: Path) -> None:
-    """Remove all but the newest folders that nobody works in."""
-    folders = sorted((path for path in parent.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in folders[KEPT:]:
+    """Remove what killed programs left, and all but the newest folders of failed actions. Whoever works in one holds it."""
+    failed: list[tuple[float, Path]] = []
+    for path in parent.iterdir():
+        if (path / _MARK).exists():
+            remove_left(path, older_than_s=_STALE_AFTER_S)  # the age covers the instant between the mark and the lock
+            continue
+        with suppress(OSError):  # gone meanwhile
+            failed.append((path.stat().st_mtime, path))
+    for _, path in sorted(failed, reverse=True)[KEPT:]:
         remove_left(path)
