@@ -22,13 +22,15 @@ from kata_bundle.core.relpath import parse_relpath
 if TYPE_CHECKING:
     from kata_bundle.build.rules import Link
 
-__all__ = ["ActionDocument", "action_recipe"]
+__all__ = ["ActionDocument", "LinkDocument", "ProfileName", "action_recipe"]
 
 _PLACE: Final = re.compile(r"\{([a-z]+)\}")
 _KINDS: Final = {"fetch": SourceKind.FETCH, "packages": SourceKind.PACKAGE, "tree": SourceKind.TREE}
 PackageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+$", max_length=200)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.+-]*$", max_length=100)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4095)]
+ProfileName = Literal["source", "upstream"]
+"""What recipes are marked with; profile ``packages`` is what has no mark."""
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=4095)]
 
 
@@ -69,6 +71,7 @@ class ActionDocument(_Document):
     kind: Literal["make", "cargo", "go", "script", "image"]
     arches: list[Literal["x86_64", "aarch64", "s390x", "ppc64le"]] = Field(min_length=1)
     notes: Text
+    profile: ProfileName | None = None
     links: list[LinkDocument] = []
     toolchain: Name
     machine: Literal["x86_64", "aarch64", "s390x", "ppc64le"] = "x86_64"

@@ -99,7 +99,7 @@ def refresh_pins(rules: Mapping[str, Rule], lock: DebLock, packages: PackageSour
 def _needs(rules: Mapping[str, Rule]) -> list[_Need]:
     found: set[_Need] = set()
     for rule in rules.values():
-        for arch, recipe in rule.recipes.items():
+        for arch, _, recipe in rule.every_recipe():
             if isinstance(recipe, DebRecipe):
                 found |= {_Need(suite=recipe.suite, name=p.name, arch=arch, is_meta=p.is_meta) for p in recipe.packages}
             elif isinstance(recipe, ActionRecipe):

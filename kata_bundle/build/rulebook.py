@@ -31,6 +31,7 @@ from kata_bundle.core import canonical
 from kata_bundle.core.diagnostics import did_you_mean
 from kata_bundle.core.digest import digest_bytes, digest_stream
 from kata_bundle.core.errors import BuildError
+from kata_bundle.core.profile import Profile
 from kata_bundle.core.relpath import RelPath
 from kata_bundle.core.tree import File, Symlink, Tree
 
@@ -78,20 +79,23 @@ class Rulebook:
         toolchains: Mapping[str, Toolchain] | None = None,
         pinned: Mapping[tuple[str, Arch], PinnedToolchain] | None = None,
         folder: Path | None = None,
+        profile: Profile = Profile.PACKAGES,
     ) -> None:
         self.catalog = catalog
         self.rules = rules
         self.lock = lock
         self.folder = folder
         """Where files beside rules lie."""
+        self.profile = profile
+        """Which recipe is used where a component has several."""
         self._toolchains = toolchains or {}
         self._pinned = pinned or {}
         self._ingredients: dict[Target, Mapping[str, str]] = {}
         self._on_the_way: list[Target] = []
 
     @classmethod
-    def load(cls, catalog: Catalog, folder: Path | None = None) -> Rulebook:
-        """Return the rulebook of ``folder`` (default: the shipped rules).
+    def load(cls, catalog: Catalog, folder: Path | None = None, *, profile: Profile = Profile.PACKAGES) -> Rulebook:
+        """Return the rulebook of ``folder`` (default: the shipped rules) with the recipes of ``profile``.
 
         Raises :class:`FindingsError` for rules, :class:`LockError` for locks that have errors.
         """
@@ -102,6 +106,7 @@ class Rulebook:
             toolchains=load_toolchains(folder),
             pinned=load_toolchain_lock(folder),
             folder=rules_folder(folder),
+            profile=profile,
         )
 
     def rule(self, component: str) -> Rule:
@@ -115,7 +120,7 @@ class Rulebook:
 
     def recipe(self, target: Target) -> Recipe:
         """Return the recipe; raise :class:`BuildError` when there is none for the component or its architecture."""
-        return self.rule(target.component).recipe(target.arch)
+        return self.rule(target.component).recipe(target.arch, self.profile)
 
     def pins(self, target: Target) -> tuple[DebPin, ...]:
         """Return the pins that the recipe needs, toolchain aside, in its order; raise :class:`LockError` when one is missing."""

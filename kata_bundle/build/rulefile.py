@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from kata_bundle.build.actionfile import ActionDocument, LinkDocument, action_recipe
+from kata_bundle.build.actionfile import ActionDocument, LinkDocument, ProfileName, action_recipe
 from kata_bundle.build.rules import DebRecipe, FileMapping, FixtureRecipe, Kind, Link, Package, Recipe, Rule, Transform
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.errors import ArchiveError, FindingsError
+from kata_bundle.core.profile import Profile
 from kata_bundle.core.relpath import RelPath, parse_relpath, resolve_link
 from kata_bundle.core.resources import shipped
 
@@ -50,6 +51,7 @@ class RecipeDocument(_Document):
 
     arches: list[Literal["x86_64", "aarch64", "s390x", "ppc64le"]] = Field(min_length=1)
     notes: Text
+    profile: ProfileName | None = None
     links: list[LinkDocument] = []
 
 
@@ -112,16 +114,26 @@ def _read(path: Path, problems: list[str]) -> Rule | None:
         return None
     found: list[str] = []
     recipes: dict[Arch, Recipe] = {}
+    marked: dict[tuple[Arch, Profile], Recipe] = {}
     for number, recipe in enumerate(document.recipes):
         where = f"recipes.{number}"
         for name in recipe.arches:
             arch = Arch(name)
-            if arch in recipes:
-                found.append(f"{where}.arches: {arch} has a recipe already")
-            recipes[arch] = _recipe(recipe, arch, where, found)
+            profile = None if recipe.profile is None else Profile(recipe.profile)
+            value = _recipe(recipe, arch, where, found)
+            if profile is None:
+                if arch in recipes:
+                    found.append(f"{where}.arches: {arch} has a recipe already")
+                recipes[arch] = value
+            else:
+                if (arch, profile) in marked:
+                    found.append(f"{where}.arches: {arch} has a recipe of profile {profile} already")
+                marked[arch, profile] = value
     # Recipes for several architectures repeat their problems; say each once.
     problems += [f"{path}: {problem}" for problem in dict.fromkeys(found)]
-    return None if found else Rule(component=path.stem, recipes={arch: recipes[arch] for arch in Arch if arch in recipes})
+    if found:
+        return None
+    return Rule(component=path.stem, recipes={arch: recipes[arch] for arch in Arch if arch in recipes}, marked=marked)
 
 
 def _recipe(document: DebDocument | FixtureDocument | ActionDocument, arch: Arch, where: str, found: list[str]) -> Recipe:

@@ -1,22 +1,24 @@
 """Build rules as values: what a component is made from on each architecture.
 
-A rule has one recipe per architecture. Paths are relative to the root of a package (``source``) or to ``opt/kata`` (``target``).
+A rule has one recipe per architecture, and further ones marked with a profile. Paths are relative to the root of a package
+(``source``) or to ``opt/kata`` (``target``).
 Knows: the vocabulary of rules. Must not know: files, packages, the catalog.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from kata_bundle.build.actionrules import ActionRecipe
+from kata_bundle.core.arch import Arch
 from kata_bundle.core.errors import BuildError
+from kata_bundle.core.profile import Profile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from kata_bundle.core.arch import Arch
     from kata_bundle.core.relpath import RelPath
 
 __all__ = ["DebRecipe", "FileMapping", "FixtureRecipe", "Kind", "Link", "Package", "Recipe", "Rule", "Transform"]
@@ -133,18 +135,39 @@ Recipe = DebRecipe | FixtureRecipe | ActionRecipe
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """How one component is made, per architecture."""
+    """How one component is made, per architecture and profile."""
 
     component: str
     recipes: Mapping[Arch, Recipe]
+    """Without a mark: what every profile uses that has no recipe of its own."""
+    marked: Mapping[tuple[Arch, Profile], Recipe] = field(default_factory=dict)
 
-    def recipe(self, arch: Arch) -> Recipe:
-        """Return the recipe for ``arch``; raise :class:`BuildError` when the rule has none."""
-        found = self.recipes.get(arch)
+    def find(self, arch: Arch, profile: Profile) -> Recipe | None:
+        """Return the recipe that ``profile`` uses for ``arch``: its own, else the unmarked one; ``None`` without either."""
+        return self.marked.get((arch, profile)) or self.recipes.get(arch)
+
+    def recipe(self, arch: Arch, profile: Profile) -> Recipe:
+        """Return what :meth:`find` does; raise :class:`BuildError` when the rule has no such recipe."""
+        found = self.find(arch, profile)
         if found is None:
-            msg = f'the rule of "{self.component}" has no recipe for {arch}'
-            raise BuildError(msg, hint=f"it has recipes for {', '.join(self.recipes) or 'no architecture'}")
+            profiles = [p for a, p in self.marked if a is arch]
+            elsewhere = [one.value for one in Arch if self.find(one, profile) is not None]
+            msg = f'the rule of "{self.component}" has no recipe for {arch} in profile {profile}'
+            hint = f"--profile {' or '.join(profiles)} has one" if profiles else None
+            raise BuildError(msg, hint=hint or f"it has recipes for {', '.join(elsewhere) or 'no architecture'}")
         return found
+
+    def recipes_of(self, profile: Profile) -> Mapping[Arch, Recipe]:
+        """Return the recipe that ``profile`` uses for each architecture that has one."""
+        found = {arch: self.find(arch, profile) for arch in Arch}
+        return {arch: recipe for arch, recipe in found.items() if recipe is not None}
+
+    def every_recipe(self) -> Iterator[tuple[Arch, Profile | None, Recipe]]:
+        """Yield all recipes, by architecture, the unmarked one (``None``) first."""
+        for arch in Arch:
+            if arch in self.recipes:
+                yield arch, None, self.recipes[arch]
+            yield from ((arch, profile, self.marked[arch, profile]) for profile in Profile if (arch, profile) in self.marked)
 
 
 def _links(links: tuple[Link, ...]) -> list[list[str | bool]]:

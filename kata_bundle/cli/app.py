@@ -11,6 +11,7 @@ import click
 
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.events import NO_PROGRESS
+from kata_bundle.core.profile import DEFAULT_PROFILE, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,7 @@ __all__ = [
     "manifests_option",
     "node_jobs_option",
     "pass_app",
+    "profile_option",
     "quiet_option",
     "sandbox_option",
     "selection_options",
@@ -51,6 +53,7 @@ class App:
     store_path: str | None = None
     sandbox: str = "bubblewrap"
     manifests: str | None = None
+    profile: Profile = DEFAULT_PROFILE
     _progress: Any = field(default=None)
 
     def emit(self, document: object, text: Callable[[], str]) -> None:
@@ -171,6 +174,36 @@ sandbox_option = _option(
     envvar="KATA_BUNDLE_SANDBOX",
     show_envvar=True,
     help="Walls around programs that rules run; what is made with none is not hermetic and never shared [default: bubblewrap].",
+)
+
+
+class ProfileName(click.ParamType[Profile]):
+    """A profile of recipes; a wrong name is answered with the nearest."""
+
+    name = "profile"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Profile:
+        """Return the profile, or raise :class:`UsageError`."""
+        del param, ctx
+        return value if isinstance(value, Profile) else Profile.parse(str(value))
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """Complete a profile's name."""
+        del ctx, param
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(profile.value) for profile in Profile if profile.startswith(incomplete)]
+
+
+profile_option = _option(
+    "--profile",
+    target="profile",
+    type=ProfileName(),
+    metavar="NAME",
+    envvar="KATA_BUNDLE_PROFILE",
+    show_envvar=True,
+    help="Which recipes are used where a component has several: packages (repacked ones), source (compiled from the "
+    f"distribution's sources) or upstream (from upstream's own) [default: {DEFAULT_PROFILE}].",
 )
 node_jobs_option = _option(
     "-j", "--jobs", target="jobs", type=click.IntRange(1, 256), metavar="N", help="Threads that unpack [default: 2]."

@@ -14,6 +14,7 @@ from kata_bundle.cli.app import (
     json_option,
     manifests_option,
     pass_app,
+    profile_option,
     quiet_option,
     sandbox_option,
     store_option,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kata_bundle.build import Built, Rule, Rulebook, Target
+    from kata_bundle.build.rules import Recipe
     from kata_bundle.cli.remote_options import RemoteChoice
 
 __all__ = ["command"]
@@ -51,6 +53,7 @@ Examples:
 @remote_options
 @store_option
 @manifests_option
+@profile_option
 @sandbox_option
 @jobs_option
 @dry_run_option
@@ -76,19 +79,19 @@ def command(
     from kata_bundle.build import Rulebook, build_plan, find_component
     from kata_bundle.cli.remote_options import open_workshop
 
-    book = Rulebook.load(app.catalog(), Path(rules) if rules else None)
+    book = Rulebook.load(app.catalog(), Path(rules) if rules else None, profile=app.profile)
     known = book.rules
     if is_list:
         chosen = {name: rule for name, rule in known.items() if not components or name in components}
-        app.emit(_list_document(book, chosen), lambda: _list_text(chosen))
+        app.emit(_list_document(book, chosen), lambda: _list_text(book, chosen))
         return
-    targets = _targets(known, components, arches)
+    targets = _targets(book, components, arches)
     workshop = open_workshop(app, remote)
     store = app.store()
     if app.dry_run:
         found = [(target, find_component(book, store, target)) for target in targets]
         document = {"components": [_dry_document(target, built) for target, built in found]}
-        app.emit(document, lambda: _dry_text(known, found))
+        app.emit(document, lambda: _dry_text(book, found))
         return
     built = build_plan(
         book,
@@ -103,25 +106,26 @@ def command(
     app.emit({"components": [one.to_dict() for one in built]}, lambda: _text(built))
 
 
-def _targets(rules: Mapping[str, Rule], components: tuple[str, ...], arches: tuple[Arch, ...]) -> list[Target]:
+def _targets(book: Rulebook, components: tuple[str, ...], arches: tuple[Arch, ...]) -> list[Target]:
     """Return what is to be made, sorted by name on each architecture; every wrong word is named at once."""
     from kata_bundle.build import Target
     from kata_bundle.core.diagnostics import did_you_mean
     from kata_bundle.core.errors import UsageError
 
+    rules = {name: recipes for name, rule in book.rules.items() if (recipes := rule.recipes_of(book.profile))}
     problems: list[str] = []
     hints: list[str] = []
     for name in dict.fromkeys(components):
         if name not in rules:
             problems.append(f'component "{name}" has no build rule')
             hints.append(did_you_mean(name, rules) or "kata-bundle build --list shows those that have one")
-        elif not set(arches) & set(rules[name].recipes):
+        elif not set(arches) & set(rules[name]):
             problems.append(f'component "{name}" has no rule for {", ".join(arches)}')
-            hints.append(f'"{name}" has one for {", ".join(rules[name].recipes)}')
+            hints.append(f'"{name}" has one for {", ".join(rules[name])}')
     if problems:
         raise UsageError("; ".join(problems), hint="; ".join(dict.fromkeys(hints)))
     names = sorted(set(components) or rules)
-    return [Target(arch=arch, component=name) for arch in arches for name in names if arch in rules[name].recipes]
+    return [Target(arch=arch, component=name) for arch in arches for name in names if arch in rules[name]]
 
 
 def _text(built: Sequence[Built]) -> str:
@@ -165,14 +169,14 @@ def _dry_document(target: Target, built: Built | None) -> dict[str, Any]:
     return {"component": target.component, "arch": target.arch.value, **known, "cached": built is not None}
 
 
-def _dry_text(rules: Mapping[str, Rule], found: Sequence[tuple[Target, Built | None]]) -> str:
+def _dry_text(book: Rulebook, found: Sequence[tuple[Target, Built | None]]) -> str:
     from kata_bundle.cli.render import plural, table_text
 
     rows = [
         (
             target.component,
             target.arch.value,
-            rules[target.component].recipe(target.arch).kind.value,
+            book.recipe(target).kind.value,
             "would be made" if built is None else "up to date",
         )
         for target, built in found
@@ -184,8 +188,10 @@ def _dry_text(rules: Mapping[str, Rule], found: Sequence[tuple[Target, Built | N
 
 def _list_document(book: Rulebook, rules: Mapping[str, Rule]) -> dict[str, Any]:
     from kata_bundle.build import Target
+    from kata_bundle.core.profile import Profile
 
     return {
+        "profile": book.profile.value,
         "components": {
             name: {
                 arch.value: {
@@ -193,21 +199,38 @@ def _list_document(book: Rulebook, rules: Mapping[str, Rule]) -> dict[str, Any]:
                     "real": recipe.kind.is_real,
                     "notes": recipe.notes.strip(),
                     "pins": [pin.text for pin in book.pins(Target(arch=arch, component=name))],
+                    "profiles": {
+                        profile.value: rule.recipe(arch, profile).kind.value
+                        for profile in Profile
+                        if (arch, profile) in rule.marked or (profile is Profile.PACKAGES and arch in rule.recipes)
+                    },
                 }
-                for arch, recipe in rule.recipes.items()
+                for arch, recipe in rule.recipes_of(book.profile).items()
             }
             for name, rule in rules.items()
-        }
+        },
     }
 
 
-def _list_text(rules: Mapping[str, Rule]) -> str:
+def _list_text(book: Rulebook, rules: Mapping[str, Rule]) -> str:
     from kata_bundle.cli.render import table_text
+    from kata_bundle.core.profile import Profile
+
+    def word(recipe: Recipe) -> str:
+        return f"real ({recipe.kind})" if recipe.kind.is_real else "FIXTURE"
 
     def cell(rule: Rule, arch: Arch) -> str:
-        recipe = rule.recipes.get(arch)
-        return "-" if recipe is None else f"real ({recipe.kind})" if recipe.kind.is_real else "FIXTURE"
+        recipe = rule.find(arch, book.profile)
+        others = [
+            f"{profile}: {rule.marked[arch, profile].kind}"
+            for profile in Profile
+            if (arch, profile) in rule.marked and profile is not book.profile
+        ]
+        return ", ".join(["-" if recipe is None else word(recipe), *others])
 
     rows = [(name, *(cell(rule, arch) for arch in Arch)) for name, rule in rules.items()]
     table = table_text(("component", *(arch.value for arch in Arch)), rows)
-    return f"{table}\n\nA fixture is a stand-in of the right shape that does not run. --json shows notes and pins."
+    return (
+        f"{table}\n\nProfile {book.profile}; behind it, what other profiles have of their own (--profile NAME). "
+        "A fixture is a stand-in of the right shape that does not run. --json shows notes and pins."
+    )

@@ -14,6 +14,7 @@ from kata_bundle.cli.app import (
     json_option,
     manifests_option,
     pass_app,
+    profile_option,
     quiet_option,
     sandbox_option,
     selection_options,
@@ -53,6 +54,7 @@ Examples:
 @remote_options
 @store_option
 @manifests_option
+@profile_option
 @sandbox_option
 @jobs_option
 @dry_run_option

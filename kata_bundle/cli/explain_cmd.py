@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kata_bundle.cli.app import App, arch_option, json_option, manifests_option, pass_app, quiet_option, store_option
+from kata_bundle.cli.app import (
+    App,
+    arch_option,
+    json_option,
+    manifests_option,
+    pass_app,
+    profile_option,
+    quiet_option,
+    store_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +43,7 @@ Examples:
 )
 @store_option
 @manifests_option
+@profile_option
 @json_option
 @quiet_option
 @pass_app
@@ -49,8 +59,8 @@ def command(app: App, component: str, arches: tuple[Arch, ...], against: str | N
     from kata_bundle.core.digest import parse_digest
     from kata_bundle.core.errors import UsageError
 
-    book = Rulebook.load(app.catalog(), Path(rules) if rules else None)
-    recipes = book.rule(component).recipes
+    book = Rulebook.load(app.catalog(), Path(rules) if rules else None, profile=app.profile)
+    recipes = book.rule(component).recipes_of(app.profile)
     targets = [Target(arch=arch, component=component) for arch in arches if arch in recipes]
     if not targets:
         message = f'component "{component}" has no rule for {", ".join(arches)}'

@@ -77,7 +77,7 @@ def prepare(app: App, selection: Selection, store: Store | None, *, imported: st
     """
     catalog = app.catalog()
     plan = plan_closure(catalog, selection)
-    book = Rulebook.load(catalog)
+    book = Rulebook.load(catalog, profile=app.profile)
     found = {} if imported == "ignore" or store is None else _imported(plan, store)
     if imported == "only":
         missing = [f"{c.component} ({c.arch})" for c in plan.components if (c.arch, c.component) not in found]
@@ -85,6 +85,7 @@ def prepare(app: App, selection: Selection, store: Store | None, *, imported: st
             msg = f"no imported tarball for {', '.join(missing)}"
             raise UsageError(msg, hint="kata-bundle import DIR --arch ARCH takes them in; --imported prefer builds the rest")
     lock = Lock(
+        profile=app.profile,
         shims={arch.value: plan.shims_on(arch) for arch in plan.arches},
         components={
             arch.value: {

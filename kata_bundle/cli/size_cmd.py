@@ -14,6 +14,7 @@ from kata_bundle.cli.app import (
     known_shims,
     manifests_option,
     pass_app,
+    profile_option,
     quiet_option,
     store_option,
 )
@@ -47,6 +48,7 @@ Examples:
 )  # fmt: skip
 @store_option
 @manifests_option
+@profile_option
 @json_option
 @quiet_option
 @pass_app
@@ -127,7 +129,9 @@ def _of_store(
     records = (
         {}
         if store is None
-        else stored_layers(catalog, store, [(c.arch, c.component) for c in plan.components], imported=imported)
+        else stored_layers(
+            catalog, store, [(c.arch, c.component) for c in plan.components], imported=imported, profile=app.profile
+        )
     )
     if not records:
         message = "the store has no layer of this selection, so there is nothing to weigh"

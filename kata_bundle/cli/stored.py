@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kata_bundle.cli.app import App
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.digest import Digest
+    from kata_bundle.core.profile import Profile
     from kata_bundle.core.tree import Tree
     from kata_bundle.manifest.catalog import Catalog
     from kata_bundle.store import Store
@@ -27,13 +28,15 @@ def existing_store(app: App) -> Store | None:
     return Store(root) if (root / "version").exists() else None
 
 
-def stored_trees(catalog: Catalog, store: Store, wanted: Iterable[tuple[Arch, str]]) -> Mapping[tuple[Arch, str], Tree]:
+def stored_trees(
+    catalog: Catalog, store: Store, wanted: Iterable[tuple[Arch, str]], *, profile: Profile
+) -> Mapping[tuple[Arch, str], Tree]:
     """Return the trees of the components in ``wanted`` that were made from today's rules and pins."""
-    return {key: store.get_tree(digest) for key, digest in _made(catalog, store, wanted).items()}
+    return {key: store.get_tree(digest) for key, digest in _made(catalog, store, wanted, profile).items()}
 
 
 def stored_layers(
-    catalog: Catalog, store: Store, wanted: Iterable[tuple[Arch, str]], *, imported: str
+    catalog: Catalog, store: Store, wanted: Iterable[tuple[Arch, str]], *, imported: str, profile: Profile
 ) -> Mapping[tuple[Arch, str], LayerRecord]:
     """Return the packed layers of the components in ``wanted``, made from today's rules and pins, or imported.
 
@@ -54,7 +57,7 @@ def stored_layers(
     if imported == "only":
         return found
     recipe, source_date = current_recipe().to_dict(), clock.source_date()
-    for (arch, component), tree in _made(catalog, store, (key for key in wanted if key not in found)).items():
+    for (arch, component), tree in _made(catalog, store, (key for key in wanted if key not in found), profile).items():
         record = store.find_layer(component, tree, recipe, source_date=source_date)
         record = record or next((layer for layer in store.layers(component) if layer.tree == tree), None)
         if record is not None:
@@ -62,14 +65,14 @@ def stored_layers(
     return found
 
 
-def _made(catalog: Catalog, store: Store, wanted: Iterable[tuple[Arch, str]]) -> dict[tuple[Arch, str], Digest]:
+def _made(catalog: Catalog, store: Store, wanted: Iterable[tuple[Arch, str]], profile: Profile) -> dict[tuple[Arch, str], Digest]:
     from kata_bundle.build import Rulebook, Target
     from kata_bundle.build.components import find_component
 
-    book = Rulebook.load(catalog)
+    book = Rulebook.load(catalog, profile=profile)
     found = {}
     for arch, component in wanted:
-        if component in book.rules:
+        if component in book.rules and book.rules[component].find(arch, profile) is not None:
             built = find_component(book, store, Target(arch=arch, component=component))
             if built is not None:
                 found[arch, component] = built.tree

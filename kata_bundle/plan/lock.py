@@ -2,8 +2,10 @@
 
 The document is JSON, sorted and indented, so that a review shows one line per changed fact::
 
-    {"version": 1, "components": {"x86_64": {"kernel": {"kind": "deb", "pins": ["…"], "rule_key": "sha256:…"}}},
-     "shims": {"x86_64": ["qemu"]}}
+    {"components": {"x86_64": {"kernel": {"kind": "deb", "pins": ["…"], "rule_key": "sha256:…"}}}, "profile": "source",
+     "version": 2, "shims": {"x86_64": ["qemu"]}}
+
+Version 1 had no profile: its recipes were those of ``packages``, the only ones that there were.
 
 Knows: plans and rule keys as values. Must not know: how a rule key is made (that is ``build``'s), where the file lies.
 """
@@ -15,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from kata_bundle.core import canonical
 from kata_bundle.core.digest import Digest, parse_digest
-from kata_bundle.core.errors import IntegrityError, LockError
+from kata_bundle.core.errors import IntegrityError, LockError, UsageError
+from kata_bundle.core.profile import Profile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,8 +39,9 @@ class LockedComponent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lock:
-    """Per architecture (kernel name): the selected shims, and every component with what it is made from."""
+    """Per architecture (kernel name): the selected shims, and every component with what it is made from in ``profile``."""
 
+    profile: Profile
     shims: Mapping[str, tuple[str, ...]]
     components: Mapping[str, Mapping[str, LockedComponent]]
 
@@ -45,7 +49,8 @@ class Lock:
         """Return the document's text."""
         return canonical.dumps_pretty(
             {
-                "version": 1,
+                "version": 2,
+                "profile": self.profile.value,
                 "shims": {arch: list(shims) for arch, shims in self.shims.items()},
                 "components": {
                     arch: {name: {"kind": c.kind, "rule_key": c.rule_key, "pins": list(c.pins)} for name, c in components.items()}
@@ -59,17 +64,19 @@ class Lock:
         """Return the lock in ``data``; raise :class:`LockError` naming ``what`` when it is not one."""
         try:
             document = canonical.loads(data, what=what)
-            if document["version"] != 1:
-                msg = f"{what} has lock version {document['version']!r}, this program reads version 1"
+            version = document["version"]
+            if version not in {1, 2}:
+                msg = f"{what} has lock version {version!r}, this program reads versions 1 and 2"
                 raise LockError(msg)
             return cls(
+                profile=Profile.PACKAGES if version == 1 else Profile.parse(document["profile"]),
                 shims={arch: tuple(map(str, shims)) for arch, shims in document["shims"].items()},
                 components={
                     arch: {name: _component(c) for name, c in components.items()}
                     for arch, components in document["components"].items()
                 },
             )
-        except (IntegrityError, KeyError, TypeError, AttributeError) as error:
+        except (IntegrityError, UsageError, KeyError, TypeError, AttributeError) as error:
             msg = f"{what} is not a lock of this program ({error})"
             raise LockError(msg, hint="name another file, or remove it and run without --locked to write it again") from None
 
@@ -107,7 +114,14 @@ def _change(old: LockedComponent, new: LockedComponent) -> str:
 
 
 def enforce(locked: Lock, current: Lock, *, what: str) -> None:
-    """Raise :class:`LockError` listing every difference unless ``current`` is exactly what ``locked`` states."""
+    """Raise :class:`LockError` listing every difference unless ``current`` is exactly what ``locked`` states.
+
+    Another profile is named alone: nearly everything differs between two, and none of it is what is wrong.
+    """
+    if locked.profile is not current.profile:
+        msg = f'{what} is a lock of profile "{locked.profile}", this run uses "{current.profile}"'
+        hint = f"--profile {locked.profile} is what it was written with; or run without --locked to write it again"
+        raise LockError(msg, hint=hint)
     lines = differences(locked, current)
     if lines:
         shown = "\n  ".join(lines)

@@ -13,6 +13,7 @@ from kata_bundle.cli.app import (
     json_option,
     manifests_option,
     pass_app,
+    profile_option,
     quiet_option,
     selection_options,
     store_option,
@@ -54,6 +55,7 @@ Examples:
 @click.option("--refresh-base", is_flag=True, help="Pin the base's packages anew, as the mirror has them today, and end.")
 @store_option
 @manifests_option
+@profile_option
 @jobs_option
 @dry_run_option
 @json_option

@@ -15,6 +15,7 @@ from kata_bundle.build.rules import FixtureRecipe, Kind, Link
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.errors import BuildError
+from kata_bundle.core.profile import Profile
 from kata_bundle.core.relpath import RelPath, parse_relpath, resolve_link
 from kata_bundle.core.tree import Directory, File, Symlink, Tree, merge
 from kata_bundle.manifest import load_catalog
@@ -28,7 +29,7 @@ LINE = b"kata_bundle fixture: not a real "
 
 
 def rendered(component, arch):
-    recipe = RULES[component].recipe(arch)
+    recipe = RULES[component].recipe(arch, Profile.PACKAGES)
     assert isinstance(recipe, FixtureRecipe)
     return render_fixture(facts_of(CATALOG, component, arch), recipe)
 
@@ -36,7 +37,7 @@ def rendered(component, arch):
 def tree_of(component, arch) -> Tree:
     """The stand-in's tree; of a packaged component, its declared outputs with no content."""
     nothing = File(mode=0o644, size_bytes=0, digest=digest_bytes(b""))
-    if RULES[component].recipe(arch).kind is not Kind.FIXTURE:
+    if RULES[component].recipe(arch, Profile.PACKAGES).kind is not Kind.FIXTURE:
         outputs = facts_of(CATALOG, component, arch).outputs
         return Tree.of({parse_relpath(o): Directory() if o.endswith("/") else nothing for o in outputs})
     return Tree.of(

@@ -8,6 +8,7 @@ from kata_bundle.build.rulefile import load_rules
 from kata_bundle.build.rules import DebRecipe, FixtureRecipe, Transform
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.errors import BuildError, FindingsError
+from kata_bundle.core.profile import Profile
 
 DEB = """
 version = 1
@@ -58,19 +59,52 @@ def test_a_rule_gives_one_recipe_per_architecture(tmp_path):
     assert list(rules) == ["tool"]
     rule = rules["tool"]
     assert list(rule.recipes) == [Arch.X86_64, Arch.AARCH64, Arch.S390X]
-    recipe = rule.recipe(Arch.AARCH64)
+    recipe = rule.recipe(Arch.AARCH64, Profile.PACKAGES)
     assert isinstance(recipe, DebRecipe)
     assert (recipe.files[0].source, recipe.files[0].target) == ("usr/bin/tool-aarch64", "bin/tool-aarch64")
     assert recipe.files[1].transform is Transform.VMLINUX_FROM_BZIMAGE
     assert [(p.name, p.is_meta) for p in recipe.packages] == [("meta", True), ("tool", False)]
-    assert isinstance(rule.recipe(Arch.S390X), FixtureRecipe)
+    assert isinstance(rule.recipe(Arch.S390X, Profile.PACKAGES), FixtureRecipe)
 
 
 def test_an_architecture_without_recipe_is_named_with_those_that_have_one(tmp_path):
     rule = load(tmp_path, tool=FIXTURE)["tool"]
     with pytest.raises(BuildError, match='"tool" has no recipe for ppc64le') as caught:
-        rule.recipe(Arch.PPC64LE)
+        rule.recipe(Arch.PPC64LE, Profile.PACKAGES)
     assert caught.value.hint == "it has recipes for s390x"
+
+
+def test_a_profile_has_its_own_recipe_or_the_unmarked_one(tmp_path):
+    of_source = (
+        DEB.replace("version = 1", "").replace('notes = "n"', 'notes = "n"\nprofile = "source"').replace(', "aarch64"', "")
+    )
+    of_upstream = FIXTURE.replace("version = 1", "").replace('notes = "n"', 'notes = "n"\nprofile = "upstream"')
+    rule = load(tmp_path, tool=DEB + of_source + of_upstream)["tool"]
+    assert rule.recipe(Arch.X86_64, Profile.SOURCE) is rule.marked[Arch.X86_64, Profile.SOURCE]
+    assert rule.recipe(Arch.AARCH64, Profile.SOURCE) is rule.recipe(Arch.AARCH64, Profile.PACKAGES)
+    assert list(rule.recipes_of(Profile.PACKAGES)) == [Arch.X86_64, Arch.AARCH64]
+    assert list(rule.recipes_of(Profile.UPSTREAM)) == [Arch.X86_64, Arch.AARCH64, Arch.S390X]
+    assert [(arch, profile) for arch, profile, _ in rule.every_recipe()] == [
+        (Arch.X86_64, None),
+        (Arch.X86_64, Profile.SOURCE),
+        (Arch.AARCH64, None),
+        (Arch.S390X, Profile.UPSTREAM),
+    ]
+    with pytest.raises(BuildError, match='"tool" has no recipe for s390x in profile source') as caught:
+        rule.recipe(Arch.S390X, Profile.SOURCE)
+    assert caught.value.hint == "--profile upstream has one"
+
+
+def test_two_recipes_of_one_profile_for_an_architecture_are_refused(tmp_path):
+    marked = FIXTURE.replace("version = 1", "").replace('notes = "n"', 'notes = "n"\nprofile = "source"')
+    found = problems(tmp_path, tool="version = 1\n" + marked + marked)
+    assert found == [f"{tmp_path}/tool.toml: recipes.1.arches: s390x has a recipe of profile source already"]
+
+
+@pytest.mark.parametrize("name", ["packages", "sources"])
+def test_only_profiles_with_recipes_of_their_own_can_be_marked(tmp_path, name):
+    (found,) = problems(tmp_path, tool=FIXTURE.replace('notes = "n"', f'notes = "n"\nprofile = "{name}"'))
+    assert found.startswith(f"{tmp_path}/tool.toml: recipes.0.profile: input should be 'source' or 'upstream'")
 
 
 def test_rules_come_sorted_by_component_and_locks_are_no_rules(tmp_path):

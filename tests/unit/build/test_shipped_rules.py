@@ -9,6 +9,7 @@ import pytest
 from kata_bundle.build import Rulebook, Target
 from kata_bundle.build.facts import facts_of
 from kata_bundle.core.arch import Arch
+from kata_bundle.core.profile import Profile
 from kata_bundle.core.resources import shipped
 from kata_bundle.manifest import load_catalog
 
@@ -23,7 +24,7 @@ REAL = {"kernel", "qemu", "virtiofsd", "ovmf", "rootfs-image", "rootfs-initrd"}
 @pytest.mark.parametrize(("shim", "arch"), CELLS)
 def test_every_component_of_every_cell_can_be_made(shim, arch):
     for component in CATALOG.component_map.components(shim, arch):
-        assert RULES[component].recipe(Arch(arch))
+        assert RULES[component].recipe(Arch(arch), Profile.PACKAGES)
 
 
 def test_recipes_exist_exactly_where_components_do():
@@ -33,16 +34,23 @@ def test_recipes_exist_exactly_where_components_do():
 
 @pytest.mark.parametrize("arch", [Arch.X86_64, Arch.AARCH64])
 def test_what_packages_can_make_is_real_and_all_others_say_they_are_not(arch):
-    real = {name for name, rule in RULES.items() if arch in rule.recipes and rule.recipe(arch).kind.is_real}
+    real = {name for name, rule in RULES.items() if arch in rule.recipes and rule.recipe(arch, Profile.PACKAGES).kind.is_real}
     assert real == REAL
 
 
 def test_every_rule_says_why_it_is_as_it_is():
-    assert all(len(recipe.notes.split()) > 3 for rule in RULES.values() for recipe in rule.recipes.values())
+    assert all(len(recipe.notes.split()) > 3 for rule in RULES.values() for _, _, recipe in rule.every_recipe())
 
 
 def test_all_packages_are_pinned_and_all_pins_used():
-    used = {pin for name, rule in RULES.items() for arch in rule.recipes for pin in BOOK.pins(Target(arch=arch, component=name))}
+    books = [Rulebook.load(CATALOG, profile=profile) for profile in Profile]
+    used = {
+        pin
+        for book in books
+        for name, rule in RULES.items()
+        for arch in rule.recipes_of(book.profile)
+        for pin in book.pins(Target(arch=arch, component=name))
+    }
     assert used == set(BOOK.lock.pins)
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from kata_bundle.core.digest import digest_bytes
+from kata_bundle.core.profile import Profile
 from kata_bundle.core.relpath import RelPath
 from kata_bundle.core.tree import Directory, File, Hardlink, Symlink, Tree
 from kata_bundle.manifest import load_catalog
@@ -189,7 +190,7 @@ def test_locks_differ_by_shims_pins_and_rule_keys():
             name: LockedComponent(kind="deb", rule_key=digest_bytes(key.encode()), pins=pins)
             for name, (key, pins) in components.items()
         }
-        return lock_snapshot(Lock(shims={"x86_64": shims}, components={"x86_64": made}), "l")
+        return lock_snapshot(Lock(profile=Profile.PACKAGES, shims={"x86_64": shims}, components={"x86_64": made}), "l")
 
     old = lock(("qemu",), kernel=("k1", ("linux 1",)), qemu=("q", ("qemu 9",)))
     new = lock(("qemu", "fc"), kernel=("k2", ("linux 2",)), qemu=("q", ("qemu 9",)))
