@@ -15,9 +15,11 @@ import re
 import shutil
 import subprocess
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from kata_bundle.core.record import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

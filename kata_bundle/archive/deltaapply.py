@@ -11,7 +11,6 @@ import hashlib
 import os
 import threading
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from kata_bundle.archive.deltacodec import decompress
@@ -23,6 +22,7 @@ from kata_bundle.core.digest import Digest, hex_part
 from kata_bundle.core.errors import ArchiveError, IntegrityError
 from kata_bundle.core.events import NO_PROGRESS, Progress
 from kata_bundle.core.fsops import FileOps, about
+from kata_bundle.core.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ _READ: Final = 1 << 20
 _NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Restored:
     """What a delta gave: its table, and the path of each new content."""
 

@@ -5,10 +5,10 @@ Must not know: how frames are chosen or decoded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from kata_bundle.core.record import record
 from kata_bundle.core.tree import File
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class FileMode(StrEnum):
     """A frame refers to no old bytes."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class FileCost:
     """What one file takes."""
 

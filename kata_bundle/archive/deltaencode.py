@@ -13,7 +13,6 @@ import tempfile
 import threading
 from bisect import bisect_right
 from collections import deque
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, TypeVar, cast
 
@@ -34,6 +33,7 @@ from kata_bundle.archive.deltamatch import BlockIndex, read_range, similar_files
 from kata_bundle.core.digest import HashingWriter
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.events import NO_PROGRESS, Progress
+from kata_bundle.core.record import record
 from kata_bundle.core.tree import File, Tree
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class MadeDelta:
     """A written delta: its identity, and its table, which says what went where."""
 
@@ -65,7 +65,7 @@ class MadeDelta:
     size_bytes: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Estimate:
     """How large a delta will be. ``exact`` when every frame was compressed, not only a sample."""
 
@@ -162,13 +162,13 @@ _OldBytes: TypeAlias = "tuple[tuple[Digest, Range], ...]"
 """Ranges of old files by digest: the numbers of sources are given out at the end."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class _Frame:
     data: bytes
     ranges: _OldBytes
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class _Made:
     stored: int
     ranges: _OldBytes

@@ -14,7 +14,6 @@ is refused before anything else is read, and all else is bounded by it. Must not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +22,7 @@ from kata_bundle.core import canonical
 from kata_bundle.core.digest import Digest, digest_bytes, parse_digest
 from kata_bundle.core.errors import ArchiveError, IntegrityError
 from kata_bundle.core.fields import MAX_INTEGER, Fields
+from kata_bundle.core.record import record
 from kata_bundle.core.tree import File, Tree
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ _MAX_RANGES: Final = 256
 _MAX_DATA: Final = 1 << 40
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class DeltaRecipe:
     """What the bytes of a delta depend on beside the two trees."""
 
@@ -91,7 +91,7 @@ class DeltaRecipe:
         return recipe
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Source:
     """An old file that new content refers to, or is."""
 
@@ -99,7 +99,7 @@ class Source:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class Range:
     """Bytes of the source with this number."""
 
@@ -108,7 +108,7 @@ class Range:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class FrameRecipe:
     """How a frame is made: ``stored`` bytes decoded behind the bytes of ``ranges``.
 
@@ -124,7 +124,7 @@ class FrameRecipe:
         return sum(item.length for item in self.ranges)
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class Piece:
     """A part of a frame: ``length`` bytes of the file with content ``digest``, from ``offset`` on."""
 
@@ -133,7 +133,7 @@ class Piece:
     length: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(slots=False)
 class DeltaTable:
     """A whole table. Raises :class:`IntegrityError` when its parts do not fit together or go beyond a limit."""
 

@@ -11,7 +11,6 @@ import hashlib
 import os
 import threading
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
@@ -25,6 +24,7 @@ from kata_bundle.archive.workers import SerialFileOps, run_pieces
 from kata_bundle.core.errors import ArchiveError, IntegrityError
 from kata_bundle.core.events import NO_PROGRESS, Progress
 from kata_bundle.core.fsops import FileOps, about
+from kata_bundle.core.record import record
 from kata_bundle.core.relpath import RelPath, quoted
 from kata_bundle.core.tree import Directory, File, Hardlink, Symlink
 
@@ -44,7 +44,7 @@ _LARGE: Final = 1 << 20
 _HASH_SIZE: Final = 1 << 18
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class LayerJob:
     """A layer to unpack and what is known of it.
 
@@ -61,7 +61,7 @@ class LayerJob:
     table: TableRef | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ExtractOptions:
     """How to unpack."""
 
@@ -75,7 +75,7 @@ class ExtractOptions:
     limits: Limits = DEFAULT_LIMITS
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Reuse:
     """Files that are on disk already: they are linked, cloned or copied, and frames that hold nothing else are not read.
 
@@ -169,7 +169,7 @@ class _Tools:
 _Piece: TypeAlias = "Callable[[_Tools], None]"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class _Run:
     """What all layers share."""
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kata_bundle.archive.rules import rewrite_target
+from kata_bundle.core.record import record
 from kata_bundle.core.tree import Symlink, Tree
 
 __all__ = ["Extracted", "with_links_for"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Extracted:
     """What was extracted: the tree as archived, and as installed, which has links rewritten to the destination.
 

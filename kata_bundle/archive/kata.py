@@ -21,7 +21,6 @@ to the earlier file keep its content. A directory that comes twice has its last 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.archive.holes import Hole, HoleFinder
@@ -30,6 +29,7 @@ from kata_bundle.archive.tarheader import Kind
 from kata_bundle.archive.tarreader import Member, TarReader
 from kata_bundle.core.digest import Digest
 from kata_bundle.core.errors import ArchiveError, IntegrityError
+from kata_bundle.core.record import record
 from kata_bundle.core.relpath import RelPath, parse_relpath, quoted
 from kata_bundle.core.tree import Directory, Entry, File, Hardlink, Symlink, Tree
 
@@ -43,7 +43,7 @@ __all__ = ["PREFIX", "KataEntry", "KataReader", "check_symlink", "iter_kata_entr
 _PREFIX_PARTS: Final = PREFIX.split("/")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class KataEntry:
     """An entry on its way: what :mod:`core.tree` says of it, but for a file's digest, which its content will give.
 

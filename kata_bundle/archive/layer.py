@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
@@ -32,6 +31,7 @@ from kata_bundle.archive.zstd import open_compressor, open_decompressor
 from kata_bundle.core.digest import CHUNK_SIZE, Digest, HashingReader, HashingWriter
 from kata_bundle.core.errors import ArchiveError, IntegrityError
 from kata_bundle.core.events import NO_PROGRESS, Progress
+from kata_bundle.core.record import record
 from kata_bundle.core.relpath import RelPath, os_bytes, os_text, quoted
 from kata_bundle.core.tree import Directory, Entry, File, Hardlink, Symlink, Tree
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["Extracted", "PackedLayer", "extract_layer", "pack_layer", "read_tree", "scan_layer"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class PackedLayer:
     """The identities and sizes of one packed layer.
 

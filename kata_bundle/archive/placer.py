@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from kata_bundle.archive.directories import Directories
 from kata_bundle.core.errors import ArchiveError
 from kata_bundle.core.fsops import FileOps
+from kata_bundle.core.record import record
 from kata_bundle.core.relpath import RelPath, os_bytes, parents
 from kata_bundle.core.tree import DIRECTORY_MODE
 
@@ -34,7 +34,7 @@ _WRITE: Final = 1 << 20
 _NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(slots=True)
+@record(kw_only=False, frozen=False)
 class NewFile:
     """A file that is not at its place yet: its descriptor, which reads and writes, and its name until then."""
 

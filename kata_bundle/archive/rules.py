@@ -5,10 +5,10 @@ Apart from readers, so that unpacking from tables need not import those. Must no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core.errors import ArchiveError
+from kata_bundle.core.record import record
 from kata_bundle.core.relpath import MAX_PATH, os_bytes, quoted
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ PREFIX: Final = "opt/kata"
 _PREFIX_PARTS: Final = PREFIX.split("/")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Limits:
     """How much an archive may ask for."""
 

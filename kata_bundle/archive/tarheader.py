@@ -8,9 +8,10 @@ archives, streams.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
+
+from kata_bundle.core.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +76,7 @@ _KINDS: Final = {
 _TYPEFLAGS: Final = {Kind.FILE: b"0", Kind.HARDLINK: b"1", Kind.SYMLINK: b"2", Kind.DIRECTORY: b"5"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Header:
     """One header block: names as bytes, ``mode`` with all twelve bits, ``mtime_s`` in seconds, maybe negative."""
 

@@ -13,7 +13,6 @@ and targets come out as they are stored. See ``archive.kata`` for that.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from kata_bundle.archive.rules import DEFAULT_LIMITS, Limits
@@ -32,6 +31,7 @@ from kata_bundle.archive.tarheader import (
     parse_pax_time_ns,
 )
 from kata_bundle.core.errors import ArchiveError
+from kata_bundle.core.record import record
 from kata_bundle.core.relpath import os_text, quoted
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ _MAX_EXTENDED: Final = 1 << 20
 _SPARSE: Final = (b"GNU.sparse.", b"SCHILY.realsize", b"SUN.holesdata")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Member:
     """One member as stored. Text is UTF-8 with surrogate escapes; ``mode`` has all twelve bits; ``target`` is a link's."""
 

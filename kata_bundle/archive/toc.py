@@ -15,7 +15,6 @@ docs/reference/layer-format.md. Must not know: files on disk, decoders.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
@@ -30,6 +29,7 @@ from kata_bundle.core import canonical
 from kata_bundle.core.digest import Digest, digest_bytes
 from kata_bundle.core.errors import ArchiveError, IntegrityError
 from kata_bundle.core.fields import Fields
+from kata_bundle.core.record import record
 from kata_bundle.core.relpath import RelPath, parse_relpath, quoted
 from kata_bundle.core.tree import Directory, Entry, File, Symlink, Tree, entry_from_dict, entry_to_dict
 
@@ -73,7 +73,7 @@ class Frame(NamedTuple):
     sha256: bytes
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class TableRef:
     """Where the table lies in the packed layer, and its identity: what a bundle index says of it."""
 
@@ -102,7 +102,7 @@ class TableRef:
         return ref
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(slots=False)
 class Table:
     """A layer's table of contents. Make one with :meth:`of` or :meth:`from_json`: both check that its parts fit."""
 

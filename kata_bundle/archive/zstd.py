@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import io
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from kata_bundle.archive.frames import MAX_WINDOW, FrameRecord, FrameWalker, measure_frame
 from kata_bundle.core.errors import ArchiveError, IntegrityError
+from kata_bundle.core.record import field_names, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,7 +48,7 @@ _MIN_MATCHES: Final = range(3, 8)
 _READ_SIZE: Final = 1 << 18
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Recipe:
     """Everything the packed bytes depend on beside the content: codec, level, version of the library, frames."""
 
@@ -62,14 +62,14 @@ class Recipe:
 
     def to_dict(self) -> dict[str, JsonValue]:
         """Return the recipe as JSON members; a recipe of one frame has no ``frame_size``."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        return {name: value for name in field_names(self) if (value := getattr(self, name)) is not None}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object], *, what: str = "recipe") -> Recipe:
         """Return the recipe that :meth:`to_dict` wrote; raise :class:`IntegrityError` for anything else."""
         codec, level, library = data.get("codec"), data.get("level"), data.get("library")
         size = data.get("frame_size", DEFAULT_FRAME_SIZE)
-        known = {"codec", "level", "library"} <= set(data) <= {field.name for field in fields(cls)}
+        known = {"codec", "level", "library"} <= set(data) <= set(field_names(cls))
         if not known or codec != "zstd" or type(level) is not int or level not in _LEVELS or not isinstance(library, str):
             msg = f"{what} is not a packing recipe this version knows"
             raise IntegrityError(msg, hint='expected "codec" = "zstd", a "level" from 1 to 22 and the "library" version')

@@ -8,7 +8,7 @@ Must not know: why a layer goes on the medium the way it does.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from kata_bundle.archive.layer import pack_layer
@@ -20,6 +20,7 @@ from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.events import NO_PROGRESS
 from kata_bundle.core.fields import Fields
 from kata_bundle.core.fsops import one_writer, write_atomic
+from kata_bundle.core.record import replace
 from kata_bundle.core.tree import File
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.deltas import delta_descriptor, delta_manifest

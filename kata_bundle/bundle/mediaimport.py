@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from kata_bundle.archive.deltaapply import load_table, restore_files
@@ -24,6 +24,7 @@ from kata_bundle.core.digest import Digest, hex_part
 from kata_bundle.core.errors import IntegrityError, UsageError
 from kata_bundle.core.events import NO_PROGRESS
 from kata_bundle.core.fsops import one_writer
+from kata_bundle.core.record import replace
 from kata_bundle.core.tree import File, Tree
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.bundle import REF_NAME

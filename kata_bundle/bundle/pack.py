@@ -6,12 +6,13 @@ Knows: the store and the archive format. Must not know: how a tree was made, or 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kata_bundle.archive.layer import pack_layer
 from kata_bundle.core.events import NO_PROGRESS
 from kata_bundle.core.parallel import map_ordered
+from kata_bundle.core.record import replace
 from kata_bundle.store.records import LayerRecord
 
 if TYPE_CHECKING:

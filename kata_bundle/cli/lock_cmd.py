@@ -92,7 +92,6 @@ def toolchains(app: App, names: tuple[str, ...], refresh_missing: bool, rules: s
 
     The packages are fetched into the store, since a tree's digest is only known once it was made.
     """
-    from dataclasses import replace
     from pathlib import Path
 
     from kata_bundle.build import Apt, rules_folder
@@ -106,6 +105,7 @@ def toolchains(app: App, names: tuple[str, ...], refresh_missing: bool, rules: s
     )
     from kata_bundle.core.diagnostics import did_you_mean
     from kata_bundle.core.errors import UsageError
+    from kata_bundle.core.record import replace
 
     folder = rules_folder(Path(rules) if rules else None)
     known, lock = load_toolchains(folder), dict(load_toolchain_lock(folder))

@@ -6,11 +6,11 @@ The one manifest that a node reads too (the payload image carries it), so it liv
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kata_bundle.core import canonical
 from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,7 +46,7 @@ def component_of_tarball(file_name: str) -> str | None:
     return name if COMPONENT_NAME.fullmatch(name) else None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Selected:
     """What a list of shims needs on one architecture."""
 
@@ -58,7 +58,7 @@ class Selected:
     """Shims the map has no row for on this architecture, in the order asked for."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class ComponentMap:
     """The parsed map. Architectures are kept as the text of the file: a map may know more of them than we do."""
 

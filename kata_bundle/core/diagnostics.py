@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from kata_bundle.core.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,7 +20,7 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+@record(order=True)
 class Span:
     """A place in an input document.
 
@@ -40,7 +41,7 @@ class Span:
         return f"{place}: {self.key}" if self.key else place
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+@record(order=True)
 class Finding:
     """One thing wrong: a stable ``code`` (``KB101``), what was expected and found, where, and what to do about it."""
 
@@ -67,7 +68,7 @@ class Finding:
         }
 
 
-@dataclass(slots=True)
+@record(kw_only=False, frozen=False)
 class Report:
     """An ordered collection of findings without repeats, and the texts they are about."""
 

@@ -8,10 +8,10 @@ import shlex
 import shutil
 import signal
 import subprocess
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from kata_bundle.core.errors import BuildError, HostError
+from kata_bundle.core.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ _ASK_S = 0.1
 _KEPT = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Completed:
     """A finished program: its command line, exit status and captured output."""
 
@@ -138,11 +138,13 @@ def run_logged(
     cwd: str | os.PathLike[str],
     timeout_s: float,
     is_cancelled: Callable[[], bool] = lambda: False,
+    umask: int = -1,
 ) -> int | None:
     """Run ``argv`` in a session of its own, both outputs written to ``log``; return its exit status.
 
     ``None`` when it outlived ``timeout_s`` or ``is_cancelled`` came true (asked ten times a second): then it and everything in
-    its session were killed, as they are when this call is left by an exception. A missing program raises :class:`HostError`.
+    its session were killed, as they are when this call is left by an exception. ``umask`` is the program's, -1 for this one's. A
+    missing program raises :class:`HostError`.
     """
     try:
         process = subprocess.Popen(
@@ -153,6 +155,7 @@ def run_logged(
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=umask,
         )
     except FileNotFoundError:
         msg = f'program "{argv[0]}" is not installed'

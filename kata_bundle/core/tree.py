@@ -6,13 +6,13 @@ mode 0755, so that an archive, its extraction and a re-reading of the extraction
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from kata_bundle.core import canonical
 from kata_bundle.core.digest import Digest, digest_bytes, parse_digest
 from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.record import record
 from kata_bundle.core.relpath import RelPath, os_bytes, parse_relpath
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ __all__ = [
 DIRECTORY_MODE: Final = 0o755
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Directory:
     """A directory with its permission bits."""
 
     mode: int = DIRECTORY_MODE
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class File:
     """A regular file: permission bits, length and content digest."""
 
@@ -53,14 +53,14 @@ class File:
     digest: Digest
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Symlink:
     """A symbolic link with its target as stored."""
 
     target: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Hardlink:
     """A further name of the regular file at ``target``, which sorts before it."""
 
@@ -70,7 +70,7 @@ class Hardlink:
 Entry: TypeAlias = Directory | File | Symlink | Hardlink
 
 
-@dataclass(frozen=True)
+@record(kw_only=False, slots=False)
 class Tree:
     """Immutable directory content; ``entries`` is sorted by the bytes of the path. Build one with :meth:`of`."""
 
@@ -148,7 +148,7 @@ class Tree:
         return tree
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class TreeDifference:
     """Paths that differ between an expected and a found tree, each list in byte order."""
 

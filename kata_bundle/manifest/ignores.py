@@ -6,10 +6,10 @@ outlive what it accepts.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.diagnostics import Finding, did_you_mean
+from kata_bundle.core.record import replace
 from kata_bundle.manifest.rules.reading import IGNORE_REFUSED, IGNORE_UNUSED
 from kata_bundle.manifest.rules.registry import REGISTRY
 

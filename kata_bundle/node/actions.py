@@ -5,12 +5,12 @@ Pure but for reading one file. Must not know: what an action does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.diagnostics import did_you_mean
 from kata_bundle.core.errors import HostError, UsageError
+from kata_bundle.core.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,7 @@ class LogLevel(StrEnum):
     TRACE = "trace"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Invocation:
     """A parsed command line. ``action`` is ``None`` when only help is asked for; ``log_level`` when the environment decides."""
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +18,7 @@ from kata_bundle.archive.layer import read_tree
 from kata_bundle.core import clock
 from kata_bundle.core.digest import Digest, digest_stream
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import record
 from kata_bundle.core.relpath import RelPath
 from kata_bundle.core.tree import Directory, Entry, File, Hardlink, Symlink, Tree
 from kata_bundle.node.ops import Exchange, SetLink
@@ -46,7 +46,7 @@ _CANNOT: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.
 _CONFIGURATIONS: Final = "share/defaults/"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class InPlaceTree:
     """The tree found in ``<dest>``: its top-level names, and what a receipt and an inspection would say of it."""
 

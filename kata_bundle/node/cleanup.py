@@ -6,11 +6,11 @@ before anything is changed, so that an API that does not answer leaves the node 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import BundleError, InstallError
+from kata_bundle.core.record import record
 from kata_bundle.node.kube.labels import SharedLabel, shared_label_after
 from kata_bundle.node.pause import StopRequestedError, poll
 from kata_bundle.node.runtime import Runtime, systemd_unit
@@ -67,7 +67,7 @@ class CleanupScope(StrEnum):
     """This install's things, and the shared label with them: nobody else is left."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class CleanupDecision:
     """The scope, and what becomes of the shared label (``None`` when nothing is done)."""
 
@@ -108,7 +108,7 @@ def cleanup_steps(runtime: Runtime) -> tuple[CleanupStep, ...]:
     return tuple(step for step in CleanupStep if runtime.is_containerd or step is not CleanupStep.UNINSTALL_SNAPSHOTTERS)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ResetDecision:
     """What a reset does after it let go of the labels: units to restart in order, and whether to label the node again (D40)."""
 
@@ -131,7 +131,7 @@ def decide_reset(
     return ResetDecision(restart_units=(systemd_unit(runtime.value), *kubelet), relabel=relabel)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Survey:
     """What the API says before a cleanup or a reset: the node, our DaemonSet, the others that look like installers."""
 

@@ -5,10 +5,10 @@ The one place where the node's rooms meet; each of them stays a pure function of
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import field, record, replace
 from kata_bundle.core.relpath import RelPath
 from kata_bundle.node.cri.compose import cri_request, plan_cri, traces
 from kata_bundle.node.cri.layouts import host_config_dir
@@ -53,7 +53,7 @@ EXTRA_FILES: Final = (_VERSIONS, *(f"{_NYDUS_FOLDER}/{name}" for name in (*BINAR
 """What :meth:`Extras.read` looks for."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Extras:
     """What an installer image carries beside the components: the version record and the nydus snapshotter's files."""
 

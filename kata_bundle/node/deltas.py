@@ -7,10 +7,10 @@ goes wrong before that is told in a line, and the layer is fetched as if there w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import BundleError, IntegrityError
+from kata_bundle.core.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Chosen", "choose_deltas", "fetch_deltas", "restore_layers", "without"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Chosen:
     """A layer that has to be had, and the delta that gives it."""
 

@@ -6,9 +6,9 @@ Must not know: what is installed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kata_bundle.core.record import field, record
 from kata_bundle.node.overlay import EMPTY_OVERLAY, Overlay
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _no_traces(host: HostView) -> Mapping[str, bytes | None]:
     return {}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Desired:
     """One install as it shall be."""
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import posixpath
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import field, record, replace
 from kata_bundle.node.fileops import ChangeFile
 from kata_bundle.node.hostedit import EditKind, HostDirectory
 from kata_bundle.node.ops import MakeDirectory
@@ -37,7 +37,7 @@ _UNITS = "/etc/systemd/"
 _Found = tuple[FileState, bytes]
 
 
-@dataclass(slots=True)
+@record(kw_only=False, frozen=False)
 class EditPlan:
     """Operations in order, the records for the receipt, and the contents that both refer to."""
 
@@ -143,30 +143,30 @@ def plan_edits(
 def plan_reverts(machine: Machine, records: Iterable[RecordedEdit], plan: EditPlan | None = None) -> EditPlan:
     """Return how to take ``records`` back, last edit first."""
     plan = EditPlan() if plan is None else plan
-    for record in reversed(list(records)):
-        found = machine.host.load(record.path)
-        if found is None and record.after is not None:
-            if record.before is not None:
-                plan.notes.append(f"{record.path} was removed by somebody else: left so")
+    for edit in reversed(list(records)):
+        found = machine.host.load(edit.path)
+        if found is None and edit.after is not None:
+            if edit.before is not None:
+                plan.notes.append(f"{edit.path} was removed by somebody else: left so")
             continue
-        if found is not None and record.before is not None and _key(found[0]) == _key(record.before):
+        if found is not None and edit.before is not None and _key(found[0]) == _key(edit.before):
             continue
-        target = _pristine(machine, record, found)
-        edited = found is not None and found[0].digest != record.after
-        if edited and record.kind is EditKind.KEYS:
-            plan.notes.append(f"{record.path} was edited since: our keys are taken out, the rest is kept")
-        elif edited and found is not None and record.after is not None:
-            _keep_edited(machine, plan, record, found)
+        target = _pristine(machine, edit, found)
+        edited = found is not None and found[0].digest != edit.after
+        if edited and edit.kind is EditKind.KEYS:
+            plan.notes.append(f"{edit.path} was edited since: our keys are taken out, the rest is kept")
+        elif edited and found is not None and edit.after is not None:
+            _keep_edited(machine, plan, edit, found)
         elif edited:
-            plan.notes.append(f"{record.path} is not ours: left as it is")
+            plan.notes.append(f"{edit.path} is not ours: left as it is")
             continue
         _change(
             plan,
-            record.path,
+            edit.path,
             found,
             target,
-            loaded_by=record.loaded_by,
-            reason=f"take back: {record.reason}",
+            loaded_by=edit.loaded_by,
+            reason=f"take back: {edit.reason}",
             keep_time=not edited,
         )
     return plan

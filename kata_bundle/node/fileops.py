@@ -5,10 +5,10 @@ See ``node.ops`` for what every operation keeps. Must not know: how an edit's co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import record
 from kata_bundle.node.receipt import FileState
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ChangeFile"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ChangeFile:
     """A file of the host that gets new content, or goes; both contents are objects.
 

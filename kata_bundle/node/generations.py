@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.archive.durable import flush_directories, flush_files
 from kata_bundle.core.digest import HashingWriter
 from kata_bundle.core.errors import HostError, IntegrityError
+from kata_bundle.core.record import record
 from kata_bundle.core.relpath import RelPath
 from kata_bundle.core.tree import DIRECTORY_MODE, Directory, File, Hardlink, Symlink, Tree
 from kata_bundle.node.seen import is_same_file, signature
@@ -38,7 +38,7 @@ _LAYERS: Final = ".layers"
 _LABEL: Final = "security.selinux"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Previous:
     """The active generation as a source of links: its tree, and the paths found unchanged on disk."""
 

@@ -7,10 +7,10 @@ and undoing them three-way (ours and untouched, ours but edited, not ours) is th
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from kata_bundle.core.record import record
 from kata_bundle.node.site import resolve
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class EditKind(StrEnum):
     """A TOML file of the administrator's, in which only the listed keys are ours: uninstall takes those out."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class HostEdit:
     """One file of the host and the content it must have.
 
@@ -60,7 +60,7 @@ class HostView(Protocol):
         """Return whether ``path`` is a directory."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class HostDirectory:
     """A host whose root is the directory ``root`` (``/`` for this machine)."""
 
@@ -89,7 +89,7 @@ class HostDirectory:
         return os.path.isdir(self._at(path))
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class MemoryHost:
     """A host given as a mapping of absolute path to content, for planning against recorded facts and for tests."""
 

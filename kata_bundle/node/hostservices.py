@@ -6,12 +6,12 @@ containerd 1.x can be an active unit whose CRI is dead. No sandbox is made to fi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from kata_bundle.core import clock
 from kata_bundle.core.errors import HostError, InstallError
 from kata_bundle.core.events import NO_PROGRESS
+from kata_bundle.core.record import record
 from kata_bundle.node.cri_api.values import CriError, our_sandboxes
 from kata_bundle.node.kube.readiness import missing_handlers
 from kata_bundle.node.machine import Knowledge, Sandboxes
@@ -110,7 +110,7 @@ def confirm_cri(
         raise NotServingError(msg, hint="the container runtime's log says why it did not load them")
 
 
-@dataclass(slots=True)
+@record(kw_only=False, frozen=False)
 class HostServices:
     """Carries out unit calls over ``systemd`` and asks ``cri`` afterwards.
 

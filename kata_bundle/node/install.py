@@ -7,11 +7,11 @@ configurations or host edits say.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kata_bundle.core import clock
 from kata_bundle.core.errors import BundleError, HostError, InstallRestoredError, UsageError
+from kata_bundle.core.record import record, replace
 from kata_bundle.node.activate import activate, describe, resume
 from kata_bundle.node.adopt import can_exchange, stage_adoption
 from kata_bundle.node.deltas import choose_deltas, fetch_deltas, restore_layers, without
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Installed", "fetch_layers", "finish_install", "install", "plan_install"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Installed:
     """What an install did."""
 

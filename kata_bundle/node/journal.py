@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core import canonical
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.fields import Fields
+from kata_bundle.core.record import record
 from kata_bundle.node.fileops import ChangeFile
 from kata_bundle.node.ops import CallService, Exchange, MakeDirectory, RemoveLink, SetLink
 from kata_bundle.node.receipt import Receipt
@@ -53,7 +53,7 @@ class Action(StrEnum):
     UNINSTALL = "uninstall"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Journal:
     """One activation: its operations in order, and the receipts that make it final."""
 

@@ -5,13 +5,13 @@ Must not know: which operations there are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
 from kata_bundle.core.events import NO_PROGRESS, Progress
 from kata_bundle.core.fsops import FileOps
+from kata_bundle.core.record import field, record
 from kata_bundle.node.hostpath import HostFiles
 from kata_bundle.node.objects import Objects
 
@@ -36,7 +36,7 @@ class Knowledge(StrEnum):
     ANSWERED = "answered"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Sandboxes:
     """The sandboxes of this install that run now: when the oldest was started, ``None`` for none."""
 
@@ -63,7 +63,7 @@ class Services(Protocol):
         """Return what is known of running sandboxes of this install. Does not raise."""
 
 
-@dataclass(slots=True)
+@record(kw_only=False, frozen=False)
 class RecordingServices:
     """Carries out nothing and remembers what was asked for; for root directories that no system runs from."""
 
@@ -81,7 +81,7 @@ class RecordingServices:
         return Sandboxes(knowledge=Knowledge.NOT_ASKED)
 
 
-@dataclass
+@record(kw_only=False, frozen=False, slots=False)
 class Machine:
     """One install on one host, with everything an operation needs."""
 

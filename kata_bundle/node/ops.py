@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import record
 from kata_bundle.node.site import STATE
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Operation(Protocol):
         """Return the JSON form."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class MakeDirectory:
     """A directory that does not exist yet. Undoing removes it when it is empty."""
 
@@ -134,7 +134,7 @@ class _Link:
             machine.files.unlink(temporary)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class SetLink(_Link):
     """A link that has to point to ``target``; ``before`` is where it pointed, ``None`` for no link."""
 
@@ -182,7 +182,7 @@ class SetLink(_Link):
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class RemoveLink(_Link):
     """A link that is no longer wanted, and where it pointed."""
 
@@ -216,7 +216,7 @@ class RemoveLink(_Link):
         return cls(path=fields.text("path"), before=fields.text("before"), reason=fields.text("reason"))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Exchange:
     """A name of an in-place tree at ``path`` and a link at ``stored`` that change places, so that the name never is absent.
 
@@ -293,7 +293,7 @@ class Exchange:
         return os.path.islink(path) and os.readlink(path) == f"{STATE}/current/{os.path.basename(self.path)}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class CallService:
     """A unit call or restart, as plain data for the machine's services. There is nothing to probe: asking again is harmless."""
 

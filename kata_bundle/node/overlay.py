@@ -6,10 +6,10 @@ never through a file that an earlier generation shares. Must not know: what the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from kata_bundle.core.digest import digest_bytes
+from kata_bundle.core.record import field, record
 from kata_bundle.core.relpath import RelPath
 from kata_bundle.core.tree import Directory, File, Hardlink, Symlink, Tree
 
@@ -33,7 +33,7 @@ EXECUTABLE_FOLDERS: Final = ("bin", "runtime-rs/bin")
 """Where every file is a program (installer specification §5.4, point 5)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class OverlayFile:
     """A generated file."""
 
@@ -41,7 +41,7 @@ class OverlayFile:
     mode: int = 0o644
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class OverlayLink:
     """A generated symbolic link."""
 
@@ -51,7 +51,7 @@ class OverlayLink:
 OverlayEntry: TypeAlias = OverlayFile | OverlayLink
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Overlay:
     """Files and links to add or replace, and payload paths to leave out (with everything below them)."""
 

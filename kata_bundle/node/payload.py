@@ -8,7 +8,6 @@ Must not know: configuration, activation.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +18,7 @@ from kata_bundle.archive.tarreader import DEFAULT_LIMITS
 from kata_bundle.archive.zstd import open_decompressor
 from kata_bundle.core.digest import CHUNK_SIZE, Digest, HashingReader, digest_bytes
 from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.record import field, record
 from kata_bundle.core.tree import File, Symlink, Tree
 from kata_bundle.node.overlay import TreeEditor, follow, with_executable_bits
 from kata_bundle.node.receipt import InstalledLayer
@@ -40,7 +40,7 @@ _KEPT_IN_ALL: Final = 64 << 20
 """While scanning, files up to this size are kept in memory: configurations have to be read to plan."""
 
 
-@dataclass(slots=True)
+@record(kw_only=False, frozen=False)
 class Contents:
     """Where to find a content by digest: in verified files on disk, in kept objects, in memory, or in a layer."""
 
@@ -91,7 +91,7 @@ class Contents:
         return True
 
 
-@dataclass(slots=True)
+@record(kw_only=False, frozen=False)
 class LayerSet:
     """The selected layers in order, with their trees as archived."""
 
@@ -118,7 +118,7 @@ class LayerSet:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class MergedPayload:
     """The merged tree as installed, who brought each path, and which paths two components brought differently."""
 

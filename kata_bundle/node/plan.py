@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import posixpath
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kata_bundle.core import canonical
 from kata_bundle.core.digest import Digest, digest_bytes
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import field, record
 from kata_bundle.core.tree import Directory, File, Hardlink
 from kata_bundle.node.ops import CallService, RemoveLink, SetLink
 from kata_bundle.node.site import STATE
@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class FileChange:
     """One path of the tree that the new generation has differently."""
 
@@ -62,7 +62,7 @@ class FileChange:
         return {"path": self.path, "change": self.change, "origin": self.origin}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Plan:
     """Everything one command would do. Equal input gives an equal plan, hence an equal :attr:`digest`."""
 

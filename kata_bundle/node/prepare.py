@@ -6,12 +6,12 @@ Must not know: how trees are staged or activations survive.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle import __version__
 from kata_bundle.core import clock
 from kata_bundle.core.digest import digest_bytes
+from kata_bundle.core.record import record, replace
 from kata_bundle.core.relpath import RelPath
 from kata_bundle.core.tree import File, Tree
 from kata_bundle.node.adopt import GENERATION, InPlaceTree, find_in_place, plan_adoption
@@ -56,7 +56,7 @@ SHIM_BINARIES: Final = (RelPath("bin/containerd-shim-kata-v2"), RelPath("runtime
 """Paths that containerd remembers for a sandbox as long as it lives."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Work:
     """One install and what it starts from: the active generation, or a tree that the reference installer wrote in place."""
 
@@ -83,7 +83,7 @@ class Work:
         return not self.contents.has(file.digest)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Prepared:
     """Everything decided: the plan, the receipt, and what staging needs."""
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import record
 from kata_bundle.node.kata.configfile import merge_drop_ins, parse_config
 from kata_bundle.node.kata.profile import profile_drop_in, profile_edit
 from kata_bundle.node.shimfacts import load_facts
@@ -35,7 +35,7 @@ class ProfileAction(StrEnum):
     REMOVE = "remove"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ProfileChange:
     """One file of the profile: host path, the real path, and what to do. ``data`` is what it shall hold."""
 

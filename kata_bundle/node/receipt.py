@@ -6,7 +6,6 @@ understanding would leave things behind. Must not know: how the state came about
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -14,6 +13,7 @@ from kata_bundle.core import canonical
 from kata_bundle.core.digest import Digest, digest_bytes
 from kata_bundle.core.errors import ArchiveError, IntegrityError
 from kata_bundle.core.fields import Fields, JsonValue
+from kata_bundle.core.record import field, record
 from kata_bundle.core.relpath import RelPath, parse_relpath
 from kata_bundle.core.tree import Tree
 from kata_bundle.node.hostedit import EditKind
@@ -53,7 +53,7 @@ class SourceKind(StrEnum):
     IN_PLACE = "in-place"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class FileState:
     """A regular file outside the generation as it was: content, permission bits, owner, modification time."""
 
@@ -81,7 +81,7 @@ class FileState:
         return state
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class InstalledLayer:
     """One component as it was installed: its identities and where it came from."""
 
@@ -121,7 +121,7 @@ class InstalledLayer:
         return layer
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class RecordedEdit:
     """A host edit that was made: the file before the first of our edits, and after this one; ``None`` means "no file"."""
 
@@ -168,7 +168,7 @@ class RecordedEdit:
         return edit
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Receipt:
     """One activation. Paths in ``tree``, ``generated`` and ``retained`` are below the generation, all others on the host."""
 

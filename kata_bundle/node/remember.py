@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 import posixpath
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kata_bundle.core import clock
+from kata_bundle.core.record import record
 from kata_bundle.node.seen import SETTLED_NS, Record, boot_id, is_of_this_boot, is_same_file, kind_of, load_record, signature
 from kata_bundle.node.site import resolve
 from kata_bundle.node.state import leftover_places, other_sites
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Answered", "Asked", "remember_answer", "remember_tree"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Asked:
     """What somebody asked for, to be answered from the record next time."""
 
@@ -42,7 +42,7 @@ class Asked:
     """Real paths of folders whose names count."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Answered:
     """The answer to what was asked: the text for standard output, and the lines beside it."""
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +21,7 @@ from kata_bundle.core.digest import hex_part
 from kata_bundle.core.errors import HostError, IntegrityError, RemoteError
 from kata_bundle.core.events import NO_PROGRESS
 from kata_bundle.core.fsops import about
+from kata_bundle.core.record import record, replace
 from kata_bundle.core.tree import File
 from kata_bundle.node.source import Indexed, LayerRef
 from kata_bundle.oci import mediatypes
@@ -254,7 +254,7 @@ class RegistrySource(Indexed):
 _TASK: Final = "fetch layers"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class _Lack:
     """What is needed of a layer: all of it when there is no table."""
 

@@ -6,11 +6,11 @@ Nothing is unpacked and no source is needed. Must not know: bundles, configurati
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kata_bundle.core import clock
 from kata_bundle.core.errors import BundleError, HostError, InstallRestoredError, IntegrityError, UsageError
+from kata_bundle.core.record import record, replace
 from kata_bundle.node.activate import activate, describe
 from kata_bundle.node.edits import plan_restored_edits
 from kata_bundle.node.journal import Action, Journal
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["RolledBack", "plan_rollback", "rollback"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class RolledBack:
     """What a rollback did."""
 

@@ -5,9 +5,9 @@ Pure: the evidence (version string, unit states, declared distribution) is gathe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from kata_bundle.core.record import record
 from kata_bundle.node.cri.versions import at_least
 from kata_bundle.node.refusal import Refusal, RefusedError
 
@@ -86,7 +86,7 @@ _DISTRIBUTIONS = {
 _PLAIN = frozenset({"containerd", "crio"})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Evidence:
     """What is known of a node: its version string, which of :data:`UNITS_TO_ASK` are active, the declared distribution.
 

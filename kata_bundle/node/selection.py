@@ -5,10 +5,10 @@ Source: installer specification §5.2, §12 and §13 with D3. Must not know how 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import replace
 from kata_bundle.node.kata.devkit import COMPONENT as DEVKIT_COMPONENT
 from kata_bundle.node.kata.reconcile import wanted_tools
 

@@ -5,7 +5,6 @@ Source of the rules for names that are not listed: installer specification §4. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
@@ -17,6 +16,7 @@ from kata_bundle.core.arch import Arch
 from kata_bundle.core.diagnostics import did_you_mean
 from kata_bundle.core.errors import IntegrityError, UsageError
 from kata_bundle.core.fields import Fields
+from kata_bundle.core.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ class UnknownShimError(UsageError):
     kind = "unknown_shim"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ShimFacts:
     """What has to be known to place and configure one shim. Directories and programs are below the install directory."""
 
@@ -83,7 +83,7 @@ class ShimFacts:
         return f"{self.config_directory}/runtimes/{self.name}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ArchFacts:
     """What an architecture installs when nobody chooses."""
 
@@ -94,7 +94,7 @@ class ArchFacts:
 _OTHER_ARCH: Final = ArchFacts(default_shims=(_QEMU,), default_shim=_QEMU)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Facts:
     """All facts, by shim name and by machine name (``uname -m``)."""
 

@@ -23,11 +23,11 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import HostError, UsageError
+from kata_bundle.core.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +102,7 @@ def resolve(root: str, path: str, *, follow: bool, on_link: Callable[[str], obje
     return os.path.join(root, *done)
 
 
-@dataclass(frozen=True)
+@record(kw_only=False, slots=False)
 class Site:
     """One install on one host: ``root`` is the directory that stands for the host's ``/``, ``dest`` the install directory."""
 

@@ -10,7 +10,6 @@ import os
 import shutil
 import tempfile
 import weakref
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -24,6 +23,7 @@ from kata_bundle.core.componentmap import (
 )
 from kata_bundle.core.digest import CHUNK_SIZE, digest_bytes, digest_stream
 from kata_bundle.core.errors import HostError, IntegrityError, UsageError
+from kata_bundle.core.record import record
 from kata_bundle.node.receipt import SourceKind
 from kata_bundle.node.unpacked import places_below, read_unpacked
 
@@ -45,7 +45,7 @@ _TARBALL_FOLDER = "tarballs"
 _INDEX_FILE = "index.json"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class LayerRef:
     """A packed layer that can be read, and what is known of it before reading."""
 
@@ -62,7 +62,7 @@ class LayerRef:
     """The layer's table of contents, when the source vouches for it."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Selection:
     """What a list of shims needs, in the order of extraction."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kata_bundle.core import canonical
 from kata_bundle.core.errors import BundleError, HostError, InstallError, IntegrityError
 from kata_bundle.core.fields import Fields
+from kata_bundle.core.record import record
 from kata_bundle.node.receipt import Receipt, load_receipt
 from kata_bundle.node.site import STATE, Site
 
@@ -43,7 +43,7 @@ _UNFINISHED = ".kata-bundle-new"
 _PARTING = ".kata-bundle-gone"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class NodeState:
     """The generations of one install. ``active`` is ``None`` when nothing is installed."""
 
@@ -193,7 +193,7 @@ def other_sites(site: Site) -> tuple[Site, ...]:
     return tuple(other for other in others if os.path.isdir(other.state))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Neighbours:
     """The installs beside one: the directories that they have made, and the host edits that they have."""
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import record
 from kata_bundle.core.tree import Directory, Entry, File, Hardlink, Symlink
 from kata_bundle.node.plan import link_of, links_there
 from kata_bundle.node.state import load_state
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Status", "status"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Status:
     """The state of one install. ``receipt`` is ``None`` when nothing is installed; ``drifted`` are host paths."""
 

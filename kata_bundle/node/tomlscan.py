@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING
 
+from kata_bundle.core.record import record
 from kata_bundle.node.tomltext import Reason, TomlError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Kind(StrEnum):
     """``a.b = value``"""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Statement:
     """One header or key/value pair and its place, as offsets into the text.
 
@@ -52,7 +52,7 @@ class Statement:
     value_end: int = -1
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class ArrayText:
     """The places of an array's elements: ``[start, end)`` of each, and the offset of the closing bracket."""
 

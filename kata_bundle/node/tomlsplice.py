@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import copy
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kata_bundle.core.record import record
 from kata_bundle.node.tomlscan import Kind, Statement, scan, scan_array
 from kata_bundle.node.tomltext import Reason, TomlError, format_path, quote_key, render_value, same_value
 
@@ -28,7 +28,7 @@ _BLANK_LINE = re.compile(r"[ \t]*\r?\n\Z")
 _REST_OF_ELEMENT = re.compile(r"[ \t]*(,?)[ \t]*(#[^\n]*)?\r?\n")
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class _Splice:
     start: int
     end: int

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import posixpath
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kata_bundle.core import clock
 from kata_bundle.core.errors import BundleError, InstallRestoredError
+from kata_bundle.core.record import record
 from kata_bundle.node.activate import activate, describe
 from kata_bundle.node.edits import plan_reverts
 from kata_bundle.node.journal import Action, Journal
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Uninstalled", "plan_uninstall", "uninstall"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Uninstalled:
     """What an uninstall did. ``kept`` are host paths that stay because somebody else put or changed them there."""
 

@@ -7,11 +7,11 @@ at once. Must not know: which components there are, what is installed.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.archive.kata import PREFIX
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import record
 from kata_bundle.core.tree import Directory, File, Symlink, Tree
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _LEVEL: Final = 1
 _MODE: Final = 0o777
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Unpacked:
     """A tree as an archive would hold it, and where its files are."""
 

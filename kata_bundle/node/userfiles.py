@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from kata_bundle.core.digest import Digest, digest_bytes, parse_digest
+from kata_bundle.core.record import record
 from kata_bundle.core.relpath import RelPath, parents, parse_relpath
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def mirror_user_files(
             _copy(files, source, target, path)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class CarryUserFiles:
     """The second copy, after the switch: what administrators changed in the old generation since the first copy was made.
 

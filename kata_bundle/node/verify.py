@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kata_bundle.archive.layer import read_tree
 from kata_bundle.core.errors import HostError, IntegrityError
+from kata_bundle.core.record import field, record
 from kata_bundle.core.relpath import RelPath, parents
 from kata_bundle.core.tree import Entry, File, Hardlink, Tree
 from kata_bundle.node.hostedit import EditKind
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Inspection", "Verification", "inspect_generation", "recorded_stats", "same_tree", "verify"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Inspection:
     """A generation's tree on disk compared with its receipt; paths are below the generation, in byte order."""
 
@@ -54,7 +54,7 @@ class Inspection:
         return bool(self.missing or self.extra or self.changed)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Verification:
     """Everything that differs from the receipt, as host paths."""
 

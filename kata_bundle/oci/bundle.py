@@ -6,11 +6,11 @@ artefact that is pushed, and its digest is the bundle's. Must not know: stores (
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from kata_bundle.core.errors import IntegrityError, UsageError
 from kata_bundle.core.fsops import one_writer
+from kata_bundle.core.record import record, replace
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.image import ImageConfig, bundle_image, bundle_index_document, check_image, layer_descriptors
 from kata_bundle.oci.layout import Layout
@@ -110,7 +110,7 @@ def open_bundle(directory: Path, *, ref: str | None = None, arches: Collection[A
     return Bundle(layout, top, {arch: images[arch] for arch in sorted(images)})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class _Image:
     descriptor: Descriptor
     manifest: Manifest

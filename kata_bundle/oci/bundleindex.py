@@ -10,7 +10,6 @@ Must not know: files, archives, where layers come from.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.archive.toc import TableRef
@@ -18,6 +17,7 @@ from kata_bundle.core.arch import Arch
 from kata_bundle.core.componentmap import COMPONENT_NAME
 from kata_bundle.core.errors import ArchiveError, IntegrityError
 from kata_bundle.core.fields import Fields
+from kata_bundle.core.record import field, record, replace
 from kata_bundle.core.relpath import parse_relpath
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ ORIGIN: Final = re.compile(r"[a-z0-9][a-z0-9+._-]{0,63}")
 """What an origin may be called."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class BundleLayer:
     """One packed component: its identities side by side, and where it came from."""
 
@@ -103,7 +103,7 @@ class BundleLayer:
         return layer
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class BundleIndex:
     """The content of one architecture's image.
 

@@ -7,13 +7,13 @@ On a medium the manifest lists full layers too, so that generic tools copy them 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core.componentmap import COMPONENT_NAME
 from kata_bundle.core.digest import parse_digest
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.fsops import one_writer
+from kata_bundle.core.record import record, replace
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.descriptor import Descriptor
 from kata_bundle.oci.documents import Manifest, image_manifest
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class DeltaRef:
     """A delta layer that somebody offers: what it claims to be."""
 

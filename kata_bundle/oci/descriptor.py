@@ -6,12 +6,12 @@ Foreign descriptors: members we do not know are ignored, as the specification as
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.fields import Fields
+from kata_bundle.core.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Z
 """RFC 6838 "restricted-name" on both sides of the slash."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Platform:
     """What a manifest runs on, in Go's names."""
 
@@ -51,7 +51,7 @@ class Platform:
         return f"{self.os}/{self.architecture}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Descriptor:
     """What a piece of content is: media type, digest, length in bytes; in an index also its platform."""
 

@@ -6,12 +6,12 @@ never made from these values again except for new ones, so nothing that others p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kata_bundle.core import canonical
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.fields import Fields
+from kata_bundle.core.record import field, record
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.descriptor import MEDIA_TYPE, Descriptor, read_annotations
 
@@ -38,7 +38,7 @@ MAX_ENTRIES = 1024
 """Most descriptors that one index or manifest may hold."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Index:
     """An image index, or a layout's ``index.json``."""
 
@@ -58,7 +58,7 @@ class Index:
         return cls(manifests=_descriptors(fields, "manifests"), annotations=read_annotations(fields), subject=_subject(fields))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Manifest:
     """An image manifest: one config, layers from the bottom up."""
 

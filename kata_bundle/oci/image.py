@@ -6,7 +6,6 @@ Kubernetes mounts it as an image volume; the bundle index is one more member of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kata_bundle.core import canonical, clock
@@ -14,6 +13,7 @@ from kata_bundle.core.componentmap import tarball_name
 from kata_bundle.core.digest import digest_bytes, parse_digest
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.fields import Fields
+from kata_bundle.core.record import record
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.bundleindex import BundleIndex
 from kata_bundle.oci.descriptor import Descriptor, Platform
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ImageConfig:
     """What we read of an image config."""
 
@@ -73,7 +73,7 @@ class ImageConfig:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ImageDocuments:
     """One architecture's image: the config's and the manifest's bytes, and the descriptor that an index holds of it."""
 

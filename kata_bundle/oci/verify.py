@@ -6,13 +6,13 @@ unpack layers: whether a layer's content has its diff id and tree digest is for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kata_bundle.archive.layerfile import read_table
 from kata_bundle.core.digest import CHUNK_SIZE
 from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.record import record
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.documents import MAX_CONFIG, MAX_MANIFEST, Index, Manifest
 from kata_bundle.oci.image import ImageConfig, check_image
@@ -49,7 +49,7 @@ class Reason(StrEnum):
     """Manifest, config and bundle index disagree."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+@record(order=True)
 class Problem:
     """One thing wrong; ``where`` is the way to it from ``index.json``."""
 

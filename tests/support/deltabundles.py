@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kata_bundle.archive.layer import pack_layer
 from kata_bundle.archive.zstd import current_recipe
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.digest import digest_bytes
+from kata_bundle.core.record import replace
 from kata_bundle.core.relpath import RelPath
 from kata_bundle.core.tree import File, Tree
 from kata_bundle.oci import BundleIndex, write_bundle

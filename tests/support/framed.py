@@ -27,7 +27,7 @@ def framed_bundle(
     framed: bool = True,
 ) -> Path:
     """Write a bundle of ``components`` (name → path → content) for one architecture to ``folder``; return it."""
-    from dataclasses import replace
+    from kata_bundle.core.record import replace
 
     kept = Store(store or folder.parent / "store", durable=False)
     contents = []

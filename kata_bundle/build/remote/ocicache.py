@@ -15,7 +15,6 @@ tree document. As with every cache of actions, who may write there decides what 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.build.remote.results import check_outputs, files_of
@@ -26,6 +25,7 @@ from kata_bundle.core import canonical
 from kata_bundle.core.clock import DEFAULT_SOURCE_DATE
 from kata_bundle.core.digest import digest_bytes, hex_part
 from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.record import replace
 from kata_bundle.core.tree import File, Tree
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.descriptor import Descriptor

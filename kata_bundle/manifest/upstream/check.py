@@ -6,10 +6,11 @@ Knows: the order of things. Must not know: readers, rules, the command line.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.diagnostics import Finding, Report
+from kata_bundle.core.record import replace
 from kata_bundle.manifest.upstream.rules import run_tree_rules
 from kata_bundle.manifest.upstream.tree import read_tree
 

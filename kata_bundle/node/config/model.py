@@ -7,9 +7,10 @@ specification §2. Must not know where a value came from (``origins`` does), nor
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
+
+from kata_bundle.core.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +55,7 @@ class ErofsSize(StrEnum):
     MEMORY = "memory"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class AnnotationRule:
     """Hypervisor annotations that pods may set: with ``shim`` ``None`` for every shim."""
 
@@ -68,7 +69,7 @@ class AnnotationRule:
         return names if self.shim is None else f"{self.shim}:{names}"
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class ShimMapping:
     """A list of ``shim:value`` entries in order; ``entries`` hold the trimmed parts between colons, however many there were."""
 
@@ -92,7 +93,7 @@ class ShimMapping:
         return bool(self.entries)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+@record(repr=False)
 class ProxySetting:
     """A proxy value for every shim (``everywhere``) or for single ones (``per_shim``, first match wins); never both.
 
@@ -127,7 +128,7 @@ class ProxySetting:
         return self.everywhere is not None or bool(self.per_shim)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class CustomRuntime:
     """A further handler on top of a shim's configuration: the user's, or a synthesized debug or devkit variant."""
 
@@ -147,7 +148,7 @@ class CustomRuntime:
         return self.is_debug or self.is_devkit
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class UserDropIn:
     """The user's own containerd drop-in: where it is read from, and its content (``None`` when it was not there)."""
 
@@ -155,7 +156,7 @@ class UserDropIn:
     data: bytes | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class NodeConfig:
     """Everything that decides what an install puts on a node. ``machine`` is the kernel's name of the architecture."""
 

@@ -5,14 +5,13 @@ Must not know what a setting means.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from kata_bundle.core.errors import UsageError
+from kata_bundle.core.record import field, record
 
 __all__ = ["ConfigError", "Problem", "Problems"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Problem:
     """One thing wrong. ``kind`` is for programs; ``message`` names the setting, what was found and what is allowed."""
 
@@ -35,7 +34,7 @@ class ConfigError(UsageError):
         super().__init__(message, hint="; ".join(hints) or None)
 
 
-@dataclass(slots=True)
+@record(kw_only=False, frozen=False)
 class Problems:
     """Problems and warnings in the order found."""
 

@@ -7,11 +7,11 @@ source spells settings, nor look at a host.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from kata_bundle.core.diagnostics import did_you_mean
+from kata_bundle.core.record import field, record
 from kata_bundle.core.relpath import quoted
 from kata_bundle.node.config.custom import check_custom_runtimes, check_drop_in, reserved_handlers, variants
 from kata_bundle.node.config.model import (
@@ -45,7 +45,7 @@ _MAX_HANDLER: Final = 63
 """Longest handler that a RuntimeClass takes (a DNS label)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Effective:
     """A configuration that can be used, the origin of each of its members by name, and what people should know about it."""
 
@@ -54,7 +54,7 @@ class Effective:
     warnings: tuple[str, ...]
 
 
-@dataclass(slots=True)
+@record(kw_only=False, frozen=False)
 class _Resolution:
     """One resolution under way."""
 

@@ -6,9 +6,10 @@ that is ``None`` was not given. Must not know defaults, nor how a source spells 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from kata_bundle.core.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,7 @@ class OriginKind(StrEnum):
     DERIVED = "derived"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Origin:
     """Where a value came from. ``name`` is the variable, the key in the file or the option."""
 
@@ -44,7 +45,7 @@ class Origin:
 BUILT_IN = Origin(kind=OriginKind.BUILT_IN, name="built-in default")
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class Given(Generic[T]):
     """A value and where it came from."""
 
@@ -52,7 +53,7 @@ class Given(Generic[T]):
     origin: Origin
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Settings:
     """Everything that can be asked for (installer specification §2), not checked against anything yet."""
 

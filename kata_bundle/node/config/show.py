@@ -5,9 +5,9 @@ Must not know how rows are printed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
+from kata_bundle.core.record import field_names, record
 from kata_bundle.node.config.model import CustomRuntime, NodeConfig, ProxySetting, ShimMapping, UserDropIn
 from kata_bundle.node.config.settings import Origin, OriginKind
 from kata_bundle.node.handlers import handler
@@ -39,7 +39,7 @@ _NAMES: Final = {
 """Members that settings files and variables call otherwise."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Row:
     """One member: its name in settings files, its value as JSON data without secrets, and where it came from."""
 
@@ -59,11 +59,11 @@ def config_rows(effective: Effective) -> tuple[Row, ...]:
     derived = Origin(kind=OriginKind.DERIVED, name="machine")
     rows = [
         Row(
-            name=_NAMES.get(member.name, member.name),
-            value=_plain(getattr(config, member.name)),
-            origin=effective.origins.get(member.name, derived),
+            name=_NAMES.get(name, name),
+            value=_plain(getattr(config, name)),
+            origin=effective.origins.get(name, derived),
         )
-        for member in fields(NodeConfig)
+        for name in field_names(NodeConfig)
     ]
     paths: Mapping[str, str] = {
         "dest": "prefix and suffix",

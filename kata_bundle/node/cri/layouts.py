@@ -7,10 +7,10 @@ what is written, only where.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from kata_bundle.core.record import record
 from kata_bundle.node.cri.imports import imports_of, is_imported, parse_config
 from kata_bundle.node.cri.tables import root_version
 from kata_bundle.node.cri.versions import at_least, parse_version
@@ -57,7 +57,7 @@ class Mode(StrEnum):
     """In the administrator's file itself."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Layout:
     """Paths for one runtime; ``imports_file`` is ``None`` where ``imports`` are not edited.
 

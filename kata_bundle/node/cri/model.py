@@ -5,8 +5,9 @@ Plain values without behaviour. Must not know how a configuration file looks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from kata_bundle.core.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["CriPlan", "CriRequest", "ErofsSettings", "RuntimeHandler", "UnitCall"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class RuntimeHandler:
     """One handler that the runtime is to offer.
 
@@ -35,7 +36,7 @@ class RuntimeHandler:
     pull_type: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ErofsSettings:
     """How the erofs snapshotter is set up; ``None`` is the default (merged, disk)."""
 
@@ -46,7 +47,7 @@ class ErofsSettings:
     """Written in merged mode only."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class CriRequest:
     """Everything that decides the configuration of a node's container runtime.
 
@@ -68,7 +69,7 @@ class CriRequest:
     user_drop_in: bytes | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class UnitCall:
     """One call to systemd: ``stop``, ``disable``, ``enable`` or ``restart`` of ``unit``, or ``daemon-reload`` of everything.
 
@@ -80,7 +81,7 @@ class UnitCall:
     may_fail: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class CriPlan:
     """The edits in the order in which they are to be made, and what was decided.
 

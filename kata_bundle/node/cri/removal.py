@@ -8,10 +8,10 @@ exactly.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from kata_bundle.core.record import record
 from kata_bundle.node.cri.imports import parse_config
 from kata_bundle.node.cri.layouts import Layout, default_drop_in, drop_in_name, resolve_layout, user_drop_in_name
 from kata_bundle.node.cri.migration import drop_in_places, own_unsuffixed, scrubbed_imports
@@ -75,7 +75,7 @@ def _evidence(host: HostView, layout: Layout) -> Disposition:
     )
 
 
-@dataclass(slots=True)
+@record(kw_only=False, frozen=False)
 class _Removal:
     edits: list[HostEdit]
     warnings: list[str]

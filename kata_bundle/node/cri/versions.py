@@ -7,8 +7,8 @@ Must not know where the string came from.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from kata_bundle.core.record import record
 from kata_bundle.node.refusal import Refusal, RefusedError
 
 __all__ = [
@@ -24,7 +24,7 @@ _SCHEME = "containerd://"
 _MINOR = re.compile(r"\d+")
 
 
-@dataclass(frozen=True, order=True, slots=True)
+@record(kw_only=False, order=True)
 class ContainerdVersion:
     """Major and minor number; nothing here depends on more."""
 

@@ -6,10 +6,10 @@ Must not know: gRPC, sockets.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import RemoteError
+from kata_bundle.core.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -32,7 +32,7 @@ class CriError(RemoteError):
     """The container runtime's CRI does not answer, or refuses."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class CriVersion:
     """Name and version of the runtime, and of its interface."""
 
@@ -41,7 +41,7 @@ class CriVersion:
     api_version: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class CriCondition:
     """A condition such as ``RuntimeReady``."""
 
@@ -51,7 +51,7 @@ class CriCondition:
     message: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class CriStatus:
     """The runtime's state. ``handlers`` are the names it serves, ``None`` where this release does not tell."""
 
@@ -72,7 +72,7 @@ class CriStatus:
         return "it reports no RuntimeReady condition"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class CriSandbox:
     """A pod sandbox. ``created_at`` is in seconds since the epoch."""
 

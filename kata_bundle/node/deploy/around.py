@@ -6,9 +6,9 @@ In a pod, directories of the host are mounted where installer specification §28
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from kata_bundle.core.record import field, record
 from kata_bundle.node.actions import MACHINE_ID_FILE, LogLevel
 from kata_bundle.node.cri_api.values import cri_socket
 from kata_bundle.node.hostcheck.programs import HOST_PROGRAM_DIRECTORIES
@@ -41,7 +41,7 @@ class Log(Protocol):
         """Tell one line, or nothing when ``level`` is below what was asked for."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Around:
     """The surroundings of one process."""
 

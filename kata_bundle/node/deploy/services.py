@@ -5,10 +5,10 @@ Wraps :class:`~kata_bundle.node.hostservices.HostServices`. Must not know: files
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kata_bundle.core import clock
+from kata_bundle.core.record import record
 from kata_bundle.node.cri_api.values import CriError, CriStatus
 from kata_bundle.node.hostservices import HostServices, confirm_cri, wait_unit_active
 from kata_bundle.node.machine import Knowledge, Sandboxes
@@ -39,7 +39,7 @@ class _NoCri:
         raise CriError(msg)
 
 
-@dataclass(slots=True)
+@record(kw_only=False, frozen=False)
 class DeployServices:
     """Services of one activation.
 

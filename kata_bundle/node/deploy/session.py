@@ -6,11 +6,11 @@ Must not know: which action runs.
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import field, record, replace
 from kata_bundle.node.actions import LogLevel
 from kata_bundle.node.deploy.services import DeployServices
 from kata_bundle.node.handlers import handler
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 
-@dataclass
+@record(kw_only=False, frozen=False, slots=False)
 class Session:
     """Everything the actions share. ``uses_api`` is false for the stages of job mode, whose pods have no credentials."""
 

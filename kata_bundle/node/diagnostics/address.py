@@ -11,10 +11,10 @@ Must not know: how to connect.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from kata_bundle.core.errors import UsageError
+from kata_bundle.core.record import record
 
 __all__ = ["AgentAddress", "Transport", "parse_address"]
 
@@ -32,7 +32,7 @@ class Transport(StrEnum):
     UNIX = "unix"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class AgentAddress:
     """An agent's address: ``cid`` for vsock, ``path`` for the others, ``port`` for both kinds of vsock."""
 

@@ -6,10 +6,10 @@ older one is harmless. Must not know: what is done with the text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core.errors import UsageError
+from kata_bundle.core.record import record
 from kata_bundle.node.diagnostics.errors import AgentError
 from kata_bundle.node.diagnostics.transport import connect
 
@@ -26,7 +26,7 @@ _ENVELOPE_BYTES: Final = 4096
 """Room for what stands around the text in a reply: lengths, and the message of a refusal."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class LogType:
     """One type of text: its name in the call, what it is, and how many bytes of it are kept."""
 

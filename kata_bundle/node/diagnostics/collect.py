@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import queue
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from kata_bundle import __version__
@@ -18,6 +17,7 @@ from kata_bundle.archive.tarwriter import tar_size, write_tar
 from kata_bundle.archive.zstd import current_recipe, open_compressor
 from kata_bundle.core import canonical, clock
 from kata_bundle.core.digest import digest_bytes
+from kata_bundle.core.record import record
 from kata_bundle.core.relpath import RelPath, parse_relpath
 from kata_bundle.core.tree import File
 from kata_bundle.node.diagnostics.redact import redact, secret_values
@@ -37,7 +37,7 @@ _MODE: Final = 0o600
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Bounds:
     """How much is collected: seconds for everything and for one part, bytes of one part and of all, number of parts."""
 
@@ -48,7 +48,7 @@ class Bounds:
     parts: int = 1000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Piece:
     """A part as it was collected: its text without secrets, or ``trouble`` saying why there is none."""
 
@@ -69,7 +69,7 @@ class Piece:
         }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Collected:
     """Everything that was asked for, by name. ``trouble`` is what kept the list itself from being complete."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core import canonical
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import record
 from kata_bundle.node.cri_api.values import CriError, cri_socket, our_sandboxes
 from kata_bundle.node.handlers import handler
 from kata_bundle.node.machine import Machine
@@ -43,7 +43,7 @@ _ASK_S: Final = 5.0
 _DEPTH: Final = 6
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Part:
     """One file of the archive. ``read`` may raise whatever reading raises, and may take long."""
 
@@ -52,7 +52,7 @@ class Part:
     read: Callable[[], bytes]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Guest:
     """A container inside a guest, and the types of text to ask its agent for."""
 
@@ -61,7 +61,7 @@ class Guest:
     kinds: tuple[LogType, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Subject:
     """What is looked at: one install on the host below ``site.root``, its configuration if known, and guests."""
 

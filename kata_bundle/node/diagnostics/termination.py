@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core import canonical
 from kata_bundle.core.errors import BundleError, IntegrityError
 from kata_bundle.core.fields import Fields
+from kata_bundle.core.record import record
 from kata_bundle.node.diagnostics.agent import CALL_TIMEOUT_S, TERMINATION_LOG, diagnostic_data
 from kata_bundle.node.site import resolve
 
@@ -31,7 +31,7 @@ POLICY_ANNOTATION: Final = "io.kubernetes.container.terminationMessagePolicy"
 _SPEC_LIMIT: Final = 16 << 20
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ContainerSpec:
     """What is needed of a container's OCI configuration: annotations, and mounts as destination → source."""
 

@@ -5,10 +5,10 @@ Pure. Sources: installer specification §32, Kubernetes documentation "Taints an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,7 +32,7 @@ SETTLE_S = 15.0
 _BLOCKING = frozenset({"NoSchedule", "NoExecute"})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Toleration:
     """A toleration; empty members match everything, as Kubernetes has it."""
 

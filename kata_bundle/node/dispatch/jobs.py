@@ -6,11 +6,11 @@ Must not know: the API, when a Job is made.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import UsageError
+from kata_bundle.core.record import record
 from kata_bundle.node.dispatch.admission import DAEMON_TOLERATIONS, Toleration
 from kata_bundle.node.dispatch.names import job_name, label_value
 from kata_bundle.node.kube.objects import Job, Owner, Reader
@@ -76,7 +76,7 @@ def job_disposition(*, existing_label: str | None, existing_uid: str | None, our
     return Disposition.CURRENT if existing_uid == our_uid else Disposition.STALE
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class NodeFacts:
     """What the API knows of a node and its Job, which holds no credentials, cannot ask for; ``None`` where it says nothing."""
 
@@ -95,7 +95,7 @@ class NodeFacts:
         return {name: value.strip() for name, value in found.items() if value and value.strip()}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class JobTemplate:
     """A Job document as a chart renders it: everything but the node. Make it with :meth:`parse`."""
 

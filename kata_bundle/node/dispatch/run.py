@@ -6,13 +6,13 @@ others. Must not know: what a Job does on its node, files, units.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kata_bundle.core import clock
 from kata_bundle.core.errors import BundleError, RemoteError
 from kata_bundle.core.parallel import map_ordered
+from kata_bundle.core.record import record, replace
 from kata_bundle.node.cleanup import holds_node, other_installers
 from kata_bundle.node.dispatch.admission import Settling, admit, check_nothing_eligible, selector_passes
 from kata_bundle.node.dispatch.jobs import RUN_LABEL, Disposition, Outcome, job_disposition, job_outcome, make_job
@@ -47,7 +47,7 @@ class Work(StrEnum):
     CLEANUP = "cleanup"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Targets:
     """Which nodes: by name, or by label selectors (united), a field selector and required affinity terms (both must hold too)."""
 
@@ -60,7 +60,7 @@ class Targets:
     settle_s: float = 15.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Run:
     """One run.
 
@@ -81,7 +81,7 @@ class Run:
     job_within_s: float = 3900.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Selected:
     """The nodes to work on.
 
@@ -96,7 +96,7 @@ class Selected:
     again: Targets | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class NodeOutcome:
     """How a node came out: ``error`` is ``None`` when it did well; ``warnings`` are for people."""
 

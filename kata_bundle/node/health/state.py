@@ -6,14 +6,14 @@ Must not know: HTTP, what a stage does.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 
 from kata_bundle.core import clock
+from kata_bundle.core.record import record
 
 __all__ = ["HealthState", "Snapshot", "StageTime"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class StageTime:
     """A stage that was entered: its name and how long it has taken; ``running`` when it has not ended."""
 
@@ -22,7 +22,7 @@ class StageTime:
     running: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Snapshot:
     """The state at one moment. ``generation`` is ``None`` before an install is active, ``last_error`` before a failure."""
 

@@ -7,10 +7,10 @@ Pure: facts in, problems and warnings out, all of them at once, each saying what
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import field, record, replace
 from kata_bundle.node.config.checks import snapshotter_mapping_problems
 from kata_bundle.node.config.problems import Problem
 from kata_bundle.node.cri.checks import check_root
@@ -39,7 +39,7 @@ _ERASE_HINT = "take erofs out of EXPERIMENTAL_SETUP_SNAPSHOTTER and the snapshot
 _INODES = 10_000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class HostFacts:
     """What is known of the host.
 
@@ -73,7 +73,7 @@ class HostCheckError(HostError):
         super().__init__(message, hint="; ".join(hints) or None)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class HostReport:
     """The answer. ``runtime`` is the detected container runtime, ``None`` when it could not be told or is not supported."""
 
@@ -97,7 +97,7 @@ class HostReport:
         }
 
 
-@dataclass(slots=True)
+@record(kw_only=False, frozen=False)
 class _Findings:
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

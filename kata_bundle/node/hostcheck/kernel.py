@@ -8,9 +8,10 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from kata_bundle.core.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -49,7 +50,7 @@ class Feature(Enum):
         return self.value[1]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class KernelFacts:
     """What the kernel shows of itself.
 

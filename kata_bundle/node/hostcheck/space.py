@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+
+from kata_bundle.core.record import record
 
 __all__ = ["SpaceFacts", "read_space"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class SpaceFacts:
     """Facts about the install directory, or the nearest directory above it that exists (``existing``)."""
 

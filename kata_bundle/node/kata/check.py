@@ -6,10 +6,10 @@ specification D1 asks for this check). Must not know how the configuration came 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
+from kata_bundle.core.record import record
 from kata_bundle.core.relpath import RelPath
 from kata_bundle.node.kata.configfile import iter_strings, lookup
 from kata_bundle.node.kata.prefix import PAYLOAD_PREFIX
@@ -29,7 +29,7 @@ _DAEMON_KEYS: Final = frozenset({"virtio_fs_daemon", "valid_virtio_fs_daemon_pat
 _GLOB: Final = frozenset("*?[")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class AbsentPath:
     """An absolute path in a configuration that is not in the install tree.
 

@@ -7,10 +7,10 @@ copies (installer specification §5.4, points 6 and 7). Must not know generation
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import field, record
 from kata_bundle.core.relpath import RelPath, parents
 from kata_bundle.core.tree import Directory, Tree
 from kata_bundle.node.handlers import handler
@@ -37,7 +37,7 @@ __all__ = ["VERSIONS_FILE", "KataConfiguration", "kata_configuration"]
 VERSIONS_FILE: Final = RelPath("versions.yaml")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class KataConfiguration:
     """The overlay, and what was noticed while making it."""
 
@@ -48,7 +48,7 @@ class KataConfiguration:
     """Every absolute path of the effective configurations that is not in the tree, with the reason where that is right."""
 
 
-@dataclass(slots=True)
+@record(kw_only=False, frozen=False)
 class _Build:
     """A configuration under way."""
 

@@ -5,9 +5,9 @@ Source: installer specification §4, §6 and §11. Must not know what is in the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from kata_bundle.core.record import record
 from kata_bundle.core.relpath import RelPath
 from kata_bundle.node.cri.model import RuntimeHandler
 from kata_bundle.node.handlers import handler
@@ -22,7 +22,7 @@ CUSTOM_ROOT: Final = "share/defaults/kata-containers/custom-runtimes"
 """Directory of custom runtimes, also of those based on runtime-rs shims."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ConfigPlace:
     """One handler's own directory and the configuration file in it."""
 

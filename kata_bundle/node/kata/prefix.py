@@ -7,9 +7,9 @@ D1). Must not know where the result is written.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from kata_bundle.core.record import record
 from kata_bundle.node.kata.configfile import lookup
 from kata_bundle.node.shimfacts import emulator
 
@@ -24,7 +24,7 @@ PAYLOAD_PREFIX: Final = "/opt/kata"
 """Install directory that payload files are made for."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Wrapper:
     """A script that starts QEMU with the firmware folder of this install. ``path`` is below the install directory."""
 

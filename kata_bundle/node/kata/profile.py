@@ -6,10 +6,10 @@ its C library, and sandboxes sized when they start. Must not know where files li
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import record
 from kata_bundle.node.kata.configfile import lookup
 from kata_bundle.node.tomledit import TomlFile
 from kata_bundle.node.tomltext import render_document
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["PROFILES", "Profile", "profile_drop_in", "profile_edit", "profile_values"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Profile:
     """A profile: the shims it is for, and the hypervisor program it chooses, below the install directory."""
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import HostError, UsageError
+from kata_bundle.core.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _MAX_FILE = 4 << 20
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ClusterAccess:
     """Where the API is and how to prove who we are.
 

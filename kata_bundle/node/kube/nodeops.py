@@ -7,11 +7,11 @@ Each function is one operation over :class:`~kata_bundle.node.kube.api.KubeApi`;
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from kata_bundle.core import clock
 from kata_bundle.core.errors import RemoteError
+from kata_bundle.core.record import record
 from kata_bundle.node.kube import labels, taints
 from kata_bundle.node.kube.errors import KubeError, KubeStatusError
 from kata_bundle.node.kube.readiness import LoadedHandlers, ReadyGate, installer_verdict, missing_handlers
@@ -188,7 +188,7 @@ def wait_ready(
         raise NotReadyError(msg, hint="the kubelet's and the container runtime's logs say why")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class HandlerReport:
     """What is known about the handlers when the wait is over; ``missing`` are those expected and not served."""
 

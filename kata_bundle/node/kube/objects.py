@@ -6,10 +6,10 @@ Sources: the API reference of core/v1, apps/v1 and batch/v1. Must not know: how 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
+from kata_bundle.core.record import record
 from kata_bundle.node.kube.errors import KubeError
 from kata_bundle.node.kube.readiness import ReadyCondition
 from kata_bundle.node.kube.selection import Requirement, SelectorTerm, selects
@@ -99,7 +99,7 @@ class Reader:
         raise KubeError(msg)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Node:
     """A node. ``handlers`` is ``None`` where the kubelet does not report runtime handlers."""
 
@@ -172,7 +172,7 @@ def _seconds(text: str | None) -> float | None:
         return None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class DaemonSet:
     """A DaemonSet, as far as it says which nodes it selects. ``required_terms`` is ``None`` without a required affinity."""
 
@@ -221,7 +221,7 @@ def _requirement(reader: Reader) -> Requirement:
     return Requirement(key=reader.text("key"), operator=reader.text("operator"), values=reader.texts("values"))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Owner:
     """An owner reference."""
 
@@ -230,7 +230,7 @@ class Owner:
     uid: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Job:
     """A Job: who it belongs to and how it went. ``conditions`` are the types whose status is ``True``."""
 

@@ -5,9 +5,10 @@ Must not know: how the API is reached, how long is waited.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from kata_bundle.core.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,7 @@ STATUS_PERIOD_S = 10.0
 """The kubelet's default ``nodeStatusUpdateFrequency``: within it, a kubelet that is not ready has said so."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ReadyCondition:
     """A node's ``Ready`` condition: ``True``, ``False`` or ``Unknown``, and when the kubelet last said so (whole seconds)."""
 

@@ -7,8 +7,9 @@ whose pods are kept away for a moment still owns the node. Must not know: how th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from kata_bundle.core.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ __all__ = ["Requirement", "SelectorTerm", "selects"]
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Requirement:
     """One expression of a selector term."""
 
@@ -51,7 +52,7 @@ class Requirement:
         return left > right if self.operator == "Gt" else left < right
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class SelectorTerm:
     """Expressions over labels and over fields, all of which must be met. A term without any matches nothing."""
 

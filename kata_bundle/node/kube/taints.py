@@ -5,8 +5,9 @@ Must not know: how the API is reached.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from kata_bundle.core.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Taint", "partition", "taint_patch"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Taint:
     """A taint of a node. ``time_added`` is kept as the server spells it."""
 

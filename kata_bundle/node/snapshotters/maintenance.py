@@ -7,11 +7,11 @@ snapshotter.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from kata_bundle.core.errors import BuildError, HostError
 from kata_bundle.core.process import run
+from kata_bundle.core.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ class ContainerdRecords(Protocol):
         """Delete a snapshot; return whether it is gone."""
 
 
-@dataclass(slots=True)
+@record(kw_only=False, frozen=False)
 class Emptied:
     """What was removed, and what is still in use, by namespace."""
 
@@ -81,7 +81,7 @@ def empty_snapshotter(records: ContainerdRecords, snapshotter: str) -> Emptied:
     return result
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class CtrRecords:
     """Asks containerd with its own client: ``argv`` is how to call it (``ctr``, ``k3s ctr``), ``address`` its socket."""
 

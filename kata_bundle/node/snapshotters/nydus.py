@@ -7,9 +7,9 @@ later pull. Must not run anything: calls to systemd are values.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kata_bundle.core.record import record
 from kata_bundle.node.cri.model import UnitCall
 from kata_bundle.node.hostedit import HostEdit
 from kata_bundle.node.refusal import Refusal, RefusedError
@@ -41,7 +41,7 @@ _CONFIG = "config-guest-pulling.toml"
 _PLAIN_ARGUMENT = re.compile(r"[A-Za-z0-9/_.,:@+=-]+\Z")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class NydusPaths:
     """Every place that one instance has on a host."""
 

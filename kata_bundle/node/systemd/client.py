@@ -6,9 +6,9 @@ Must not know: which units matter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from kata_bundle.core.record import record
 from kata_bundle.node.systemd import wire
 from kata_bundle.node.systemd.errors import DBusCallError, SystemdError, UnitError
 from kata_bundle.node.systemd.wire import unit_name
@@ -29,7 +29,7 @@ _NO_SUCH_UNIT = "org.freedesktop.systemd1.NoSuchUnit"
 _ALREADY_SUBSCRIBED = "org.freedesktop.systemd1.AlreadySubscribed"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class UnitState:
     """A unit as systemd sees it.
 

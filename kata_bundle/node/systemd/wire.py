@@ -7,9 +7,9 @@ Must not know: sockets, time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kata_bundle.core.record import record
 from kata_bundle.node.systemd.errors import SystemdError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ _SUFFIXES = frozenset(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Message:
     """A decoded message; absent fields are empty or 0.
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from kata_bundle.core import canonical, clock
 from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.record import record
 from kata_bundle.oci.registry.errors import DeniedError, ProtocolError
 from kata_bundle.oci.registry.locations import resolve_location
 from kata_bundle.oci.registry.reference import is_loopback
@@ -34,7 +34,7 @@ _LONGEST_LIFE_S: Final = 3600.0
 _CLIENT: Final = "kata-bundle"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+@record(order=True)
 class Scope:
     """What a request does with one repository."""
 
@@ -54,7 +54,7 @@ class TokenService(Protocol):
         """Return status and body of a GET, or of a POST of ``form``; no redirects, no authorisation but in ``headers``."""
 
 
-@dataclass(kw_only=True, slots=True)
+@record(frozen=False)
 class _Token:
     value: str
     allows: Mapping[str, frozenset[str]]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.record import record
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.documents import MAX_CONFIG, Index, Manifest
 from kata_bundle.oci.image import ImageConfig, check_image
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["RemoteBundle", "RemoteImage", "open_remote_bundle"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class RemoteImage:
     """One architecture's documents, checked against each other."""
 

@@ -7,8 +7,9 @@ not know: credentials.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+from kata_bundle.core.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,7 +22,7 @@ _PARAMETER = re.compile(rf'\s*({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)
 _SCHEME = re.compile(rf"[\s,]*({_TOKEN})(?:\s+|\s*(?:,|$))")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Challenge:
     """One way in which a server says it can be convinced: scheme in lower case, parameters by lower-case name."""
 

@@ -7,12 +7,12 @@ writing never does. Safe for several threads. Must not know: bundles, layouts, f
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.events import NO_PROGRESS
+from kata_bundle.core.record import record, replace
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.descriptor import Descriptor
 from kata_bundle.oci.documents import MAX_MANIFEST
@@ -56,7 +56,7 @@ _MAX_PAGE: Final = 4 << 20
 _PAGE: Final = 1000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class RemoteDocument:
     """A manifest or index as the registry holds it; ``data`` has the descriptor's digest."""
 

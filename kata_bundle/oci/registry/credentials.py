@@ -11,12 +11,12 @@ import binascii
 import os
 import re
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core import canonical
 from kata_bundle.core.errors import BuildError, HostError, IntegrityError, UsageError
+from kata_bundle.core.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ _IDENTITY_USER: Final = "<token>"
 _NOT_FOUND: Final = "credentials not found"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Login:
     """What proves who we are: user and password, an identity token to trade for access tokens, or an access token."""
 

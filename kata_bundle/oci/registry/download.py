@@ -165,7 +165,7 @@ def fill(partial: Partial, transport: Transport, endpoint: Endpoint, request: Re
 
 
 def _once(partial: Partial, transport: Transport, endpoint: Endpoint, request: Request, descriptor: Descriptor) -> None:
-    from dataclasses import replace
+    from kata_bundle.core.record import replace
 
     offset, size = partial.size, descriptor.size_bytes
     if offset:

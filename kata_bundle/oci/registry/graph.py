@@ -6,10 +6,10 @@ number and depth here. Must not know: bundles, how content is moved.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.record import record
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.documents import MAX_MANIFEST, Index, Manifest
 from kata_bundle.oci.registry.client import RemoteDocument
@@ -27,7 +27,7 @@ _MAX_DOCUMENTS: Final = 4096
 _MAX_BLOBS: Final = 65_536
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Graph:
     """What has to be somewhere for ``root`` to be whole there."""
 

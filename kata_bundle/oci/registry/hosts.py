@@ -8,11 +8,11 @@ word, so what cannot be understood is an error and not ignored. Must not know: r
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from kata_bundle.core.errors import UsageError
+from kata_bundle.core.record import field, record
 from kata_bundle.oci.registry.reference import is_loopback
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _HOST_KEYS: Final = frozenset(
 _MAX_FILE: Final = 1 << 20
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+@record(order=True)
 class Origin:
     """Scheme, host and port: what may share a connection and what credentials belong to."""
 
@@ -53,7 +53,7 @@ class Origin:
         return f"{self.scheme}://{self.authority}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Tls:
     """What a TLS connection trusts and shows, beside the system's roots."""
 
@@ -64,7 +64,7 @@ class Tls:
     verify: bool = True
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Endpoint:
     """One server that may be asked for a registry's content."""
 

@@ -6,12 +6,12 @@ Reads documents only. Must not know: how it is shown.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.parallel import map_ordered
+from kata_bundle.core.record import record, replace
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.documents import MAX_CONFIG, Index, Manifest
 from kata_bundle.oci.image import ImageConfig
@@ -36,7 +36,7 @@ class Kind(StrEnum):
     UNREADABLE = "unreadable"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class PlatformEntry:
     """One image of a name."""
 
@@ -58,7 +58,7 @@ class PlatformEntry:
         }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Listed:
     """What one name stands for."""
 

@@ -5,10 +5,10 @@ Lower-case names win, as in curl. This machine itself is never reached through a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kata_bundle.core.errors import UsageError
+from kata_bundle.core.record import field, record
 from kata_bundle.oci.registry.reference import is_loopback
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Proxy", "proxy_for"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Proxy:
     """A proxy's address, and apart from it what proves who we are."""
 

@@ -7,12 +7,12 @@ are told apart by rule, never by asking the network. Must not know: credentials,
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core.digest import parse_digest
 from kata_bundle.core.errors import IntegrityError, UsageError
+from kata_bundle.core.record import record, replace
 
 if TYPE_CHECKING:
     from kata_bundle.core.digest import Digest
@@ -35,7 +35,7 @@ _PREFIXES = ("docker://", "oci://")
 _LAYOUT_PREFIX = "oci:"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Reference:
     """A repository, or one thing in it. With tag and digest the digest decides; the tag is then only a name."""
 

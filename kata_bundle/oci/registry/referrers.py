@@ -6,11 +6,11 @@ added, looked for, and added again when another writer's index replaced ours. Mu
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core.digest import hex_part
 from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.record import replace
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.documents import Index, Manifest, image_index
 from kata_bundle.oci.registry.errors import NotFoundError, ProtocolError, RegistryError, RegistryStatusError

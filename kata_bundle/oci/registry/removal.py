@@ -5,9 +5,9 @@ Must not know: who asked whether that is meant.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kata_bundle.core.record import record
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.documents import Index, Manifest
 from kata_bundle.oci.registry.errors import NotFoundError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Removal", "plan_removal", "remove"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Removal:
     """What would go."""
 

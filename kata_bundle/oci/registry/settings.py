@@ -6,8 +6,9 @@ Must not know: what is asked of registries.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from kata_bundle.core.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Limits", "RegistrySettings"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Limits:
     """Time and size limits. Every wait of the client ends by one of these."""
 
@@ -48,7 +49,7 @@ class Limits:
     """Blobs up to this size are sent in one request."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class RegistrySettings:
     """What a client is given from outside."""
 

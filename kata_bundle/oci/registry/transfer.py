@@ -7,7 +7,6 @@ interrupted transfer leaves at most blobs that nobody needs, and the next one fi
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -16,6 +15,7 @@ from kata_bundle.core.digest import CHUNK_SIZE, hex_part
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.fsops import one_writer
 from kata_bundle.core.parallel import map_ordered
+from kata_bundle.core.record import record, replace
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.layout import Layout
 from kata_bundle.oci.registry.graph import LayoutSource, RegistrySource, read_graph, read_referrers
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Transfer", "copy_between", "copy_from_layout", "copy_to_layout", "fetch_into"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Transfer:
     """What a transfer moved, or with ``dry_run`` would move. Bytes are of blobs; documents are small."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import random
 import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from kata_bundle import __version__
 from kata_bundle.core import canonical, clock
 from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.record import field, record
 from kata_bundle.oci.registry.answer import Answer
 from kata_bundle.oci.registry.auth import Authorizer, Scope
 from kata_bundle.oci.registry.challenge import parse_challenges
@@ -46,7 +46,7 @@ _MAX_REFUSAL: Final = 64 << 10
 _AGENT: Final = f"kata-bundle/{__version__}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Request:
     """One request below a server's path, or at an address that the server gave."""
 

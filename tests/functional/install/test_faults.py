@@ -8,12 +8,13 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from kata_bundle.core.errors import BundleError, InstallError, InstallRestoredError
+from kata_bundle.core.record import replace
 from kata_bundle.node.install import install
 from kata_bundle.node.machine import Machine
 from kata_bundle.node.recover import recover

@@ -20,7 +20,7 @@ from tests.fixtures.node import World, payload
 
 CHILD = """
 import sys
-from dataclasses import replace
+from kata_bundle.core.record import replace
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from kata_bundle.node.install import install

@@ -42,9 +42,10 @@ def node(throwaway_tree, tmp_path_factory):  # noqa: F811
 # A pod's processes live in the host's process namespace or one inside it. systemd hangs up on peers that it cannot see, so the
 # client runs in the node's process namespace, as a pod's would, but with this machine's files.
 CLIENT = """
-import dataclasses, json, sys
+import json, sys
 from functools import partial
 from kata_bundle.core.errors import BundleError
+from kata_bundle.core.record import field_names
 from kata_bundle.node.systemd import *
 place, bus, timeout, method, arguments, more = json.loads(sys.argv[1])
 client = DBusSystemd(partial(Connection.open, place, bus=bus, timeout_s=10), job_timeout_s=timeout)
@@ -53,7 +54,7 @@ try:
 except BundleError as error:
     print(json.dumps(["error", type(error).__name__, str(error)]))
 else:
-    print(json.dumps(["ok", dataclasses.asdict(result) if result else None]))
+    print(json.dumps(["ok", {name: getattr(result, name) for name in field_names(result)} if result else None]))
 """
 
 

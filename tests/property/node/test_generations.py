@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import replace
 from kata_bundle.node.install import install, plan_install
 from kata_bundle.node.rollback import rollback
 from kata_bundle.node.state import load_state

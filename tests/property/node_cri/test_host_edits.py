@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import replace
 from kata_bundle.node.cri.compose import plan_cri, plan_cri_removal
 from kata_bundle.node.cri.model import CriRequest
 from kata_bundle.node.hostedit import EditKind, MemoryHost
@@ -26,7 +26,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 def requests(draw: st.DrawFn) -> CriRequest:
     names = draw(st.lists(TEXT, min_size=1, max_size=3, unique=True))
     snapshotter = draw(st.sampled_from([None, "nydus", "devmapper"]))
-    handlers = tuple(dataclasses.replace(made_handler("qemu", snapshotter=snapshotter), name=name) for name in names)
+    handlers = tuple(replace(made_handler("qemu", snapshotter=snapshotter), name=name) for name in names)
     return CriRequest(
         runtime=Runtime.CONTAINERD,
         version=draw(st.sampled_from(["containerd://1.7.24", "containerd://2.1.9"])),

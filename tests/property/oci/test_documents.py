@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from dataclasses import replace
 
 import jsonschema
 from hypothesis import given
@@ -16,6 +15,7 @@ from kata_bundle.core import canonical
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.record import replace
 from kata_bundle.oci import BundleIndex, BundleLayer, Descriptor, Platform
 from kata_bundle.oci.bundleschema import bundle_index_schema
 from kata_bundle.oci.documents import Index, Manifest

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from kata_bundle.core import canonical
 from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.errors import ArchiveError, IntegrityError
 from kata_bundle.core.fsops import FileOps
+from kata_bundle.core.record import replace
 from kata_bundle.core.relpath import RelPath
 from kata_bundle.core.tree import File, Tree
 from tests.unit.archive.layers import CONTENTS, DATE, HELLO, IMAGE, LARGE, TREE, file, pack, write_layer

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import zstandard
 from grpclib.const import Status
@@ -14,6 +12,7 @@ from kata_bundle.build.remote.errors import ServerError
 from kata_bundle.build.workshop import Workshop
 from kata_bundle.core.digest import hex_part
 from kata_bundle.core.errors import ArchiveError, IntegrityError, RemoteError
+from kata_bundle.core.record import replace
 from kata_bundle.core.relpath import RelPath
 from tests.unit.build_remote.conftest import LARGE, QUICK
 

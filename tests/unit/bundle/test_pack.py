@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import pytest
 
@@ -12,6 +11,7 @@ from kata_bundle.bundle.pack import Content, pack_contents
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.record import replace
 from kata_bundle.store import Store
 
 DATE = 1_600_000_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -11,6 +10,7 @@ import pytest
 import yaml
 
 from kata_bundle.core.errors import UsageError
+from kata_bundle.core.record import replace
 from kata_bundle.generate.chart import render_chart
 from kata_bundle.generate.chart.schema import full_schema
 from kata_bundle.generate.chart.values import full_values

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import replace
 
 import jsonschema
 import pytest
 
+from kata_bundle.core.record import replace
 from kata_bundle.core.resources import shipped
 from kata_bundle.node.config import ConfigError, OriginKind, from_environment, from_file
 from kata_bundle.node.config.show import config_document, config_rows

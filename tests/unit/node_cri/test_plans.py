@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
 
 import pytest
 
 from kata_bundle.core.errors import HostError
+from kata_bundle.core.record import replace
 from kata_bundle.node.config.model import MergeMode
 from kata_bundle.node.cri.compose import is_cri_configured, plan_cri, plan_cri_removal, traces
 from kata_bundle.node.cri.model import ErofsSettings
@@ -520,7 +520,7 @@ def test_erofs_needs_2_2_and_a_shim_that_can_read_it():
     refused(Refusal.CONTAINERD_TOO_OLD, BY_NAME["k8s-2.1"], handlers=rust, snapshotters=("erofs",))
     refused(Refusal.CONTAINERD_TOO_OLD, BY_NAME["k8s-2.1"], handlers=rust)
     assert "kata-qemu" in refused(Refusal.GO_SHIM_ON_MERGED_EROFS, new, handlers=go)
-    custom = (dataclasses.replace(go[0], name="my-runtime"),)
+    custom = (replace(go[0], name="my-runtime"),)
     assert "my-runtime" in refused(Refusal.GO_SHIM_ON_MERGED_EROFS, new, handlers=custom)
     plan = plan_cri(memory(new), request_for(new, handlers=rust, snapshotters=("erofs",)))
     snapshotter = data(plan, plan.decisions["output_file"])["plugins"]["io.containerd.snapshotter.v1.erofs"]
@@ -643,9 +643,7 @@ def test_a_configuration_without_backup_or_anything_of_ours_is_left_with_a_word(
 
 def test_hostile_names_stay_inside_their_quotes():
     distribution = BY_NAME["k8s-2.1"]
-    hostile = dataclasses.replace(
-        made_handler("qemu"), name='x"]\n[evil]\na="', config_path='/opt/kata/"\n[evil]', snapshotter="a.b"
-    )
+    hostile = replace(made_handler("qemu"), name='x"]\n[evil]\na="', config_path='/opt/kata/"\n[evil]', snapshotter="a.b")
     plan = plan_cri(memory(distribution), request_for(distribution, handlers=(hostile,)))
     document = data(plan, plan.decisions["output_file"])
     assert set(document) == {"version", "plugins"}

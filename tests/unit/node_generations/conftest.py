@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from kata_bundle.core.record import replace
 from kata_bundle.node.install import install
 from tests.fixtures.node import World, payload
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import pytest
 
 from kata_bundle.core.fsops import FileOps
+from kata_bundle.core.record import replace
 from kata_bundle.node.install import install
 from tests.fixtures.faults import edits, host_files, overlay
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
 
 import pytest
 
 from kata_bundle.core.events import NO_PROGRESS
+from kata_bundle.core.record import replace
 from kata_bundle.node.install import install
 from kata_bundle.node.live import services_for, unmade_restarts
 from kata_bundle.node.machine import RecordingServices

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.digest import digest_bytes, hex_part
 from kata_bundle.core.errors import IntegrityError, UsageError
+from kata_bundle.core.record import replace
 from kata_bundle.oci import Layout, Platform, mediatypes, open_bundle, verify_layout, write_bundle
 from kata_bundle.oci.documents import image_index
 from tests.support.bundles import CREATED, EVERY_COMPONENT, sample_bundle

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -10,6 +9,7 @@ from kata_bundle.archive.toc import TableRef
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.record import replace
 from kata_bundle.oci import BundleIndex, BundleLayer
 from tests.support.bundles import bundle_index, sample_bundle
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.record import replace
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.deltas import (
     attach_deltas,

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -9,6 +8,7 @@ from kata_bundle.core import canonical
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.record import replace
 from kata_bundle.oci import mediatypes
 from kata_bundle.oci.documents import Manifest
 from kata_bundle.oci.image import ImageConfig, bundle_image, bundle_index_document, check_image, image_config

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 
 import pytest
 
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.digest import digest_bytes, hex_part
 from kata_bundle.core.errors import IntegrityError
+from kata_bundle.core.record import replace
 from kata_bundle.oci import (
     BundleIndex,
     BundleLayer,

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from kata_bundle.core.digest import digest_bytes
+from kata_bundle.core.record import replace
 from kata_bundle.oci import Descriptor, mediatypes
 from kata_bundle.oci.registry import Limits, RegistryClient, RegistrySettings, parse_reference
 from tests.support.fakeregistry import FakeRegistry

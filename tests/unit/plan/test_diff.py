@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.profile import Profile
+from kata_bundle.core.record import replace
 from kata_bundle.core.relpath import RelPath
 from kata_bundle.core.tree import Directory, File, Hardlink, Symlink, Tree
 from kata_bundle.manifest import load_catalog
@@ -160,27 +159,25 @@ def test_a_catalog_equals_itself_and_has_every_shim_component_and_class(catalog)
 
 def test_every_kind_of_change_of_a_catalog_is_seen(catalog):
     def changed(**fields):
-        report = compare_snapshots(
-            catalog_snapshot(catalog, "old"), catalog_snapshot(dataclasses.replace(catalog, **fields), "new")
-        )
+        report = compare_snapshots(catalog_snapshot(catalog, "old"), catalog_snapshot(replace(catalog, **fields), "new"))
         return [(d.key.subject, d.key.name, [c.key for c in d.changes]) for d in report.differences]
 
-    shim = dataclasses.replace(catalog.shims["qemu"], gpu=True)
+    shim = replace(catalog.shims["qemu"], gpu=True)
     assert changed(shims={**catalog.shims, "qemu": shim}) == [(Subject.SHIM, "qemu", ["gpu"])]
-    kernel = dataclasses.replace(catalog.components["kernel"], version_keys=("x",))
+    kernel = replace(catalog.components["kernel"], version_keys=("x",))
     assert changed(components={**catalog.components, "kernel": kernel}) == [(Subject.COMPONENT, "kernel", ["version_keys"])]
-    heavier = dataclasses.replace(catalog.runtime_classes["qemu"], memory="1Gi")
+    heavier = replace(catalog.runtime_classes["qemu"], memory="1Gi")
     assert changed(runtime_classes={**catalog.runtime_classes, "qemu": heavier}) == [
         (Subject.RUNTIME_CLASS, "kata-qemu", ["memory"])
     ]
-    default = dataclasses.replace(catalog.default_class, name="k")
+    default = replace(catalog.default_class, name="k")
     assert changed(default_class=default) == [(Subject.DEFAULTS, "RuntimeClass", ["name"])]
-    release = dataclasses.replace(catalog.release, size_limit_bytes=1)
+    release = replace(catalog.release, size_limit_bytes=1)
     assert changed(release=release) == [(Subject.RELEASE, "release", ["size_limit_bytes"])]
     rows = {**catalog.component_map.shims, "fc": {"x86_64": ("kernel",)}}
-    component_map = dataclasses.replace(catalog.component_map, shims=rows)
+    component_map = replace(catalog.component_map, shims=rows)
     assert changed(component_map=component_map) == [(Subject.SHIM, "fc", ["components.x86_64", "components.aarch64"])]
-    arches = {arch: dataclasses.replace(entry, default_shim="clh") for arch, entry in list(catalog.arches.items())[:1]}
+    arches = {arch: replace(entry, default_shim="clh") for arch, entry in list(catalog.arches.items())[:1]}
     assert changed(arches={**catalog.arches, **arches}) == [(Subject.DEFAULTS, "x86_64", ["default_shim"])]
 
 

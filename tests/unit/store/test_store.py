@@ -8,13 +8,13 @@ import io
 import os
 import stat
 import threading
-from dataclasses import replace
 
 import pytest
 
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.digest import CHUNK_SIZE, digest_bytes
 from kata_bundle.core.errors import IntegrityError, UsageError
+from kata_bundle.core.record import replace
 from kata_bundle.core.tree import Directory, File, Tree
 from kata_bundle.store import ActionResult, Store
 from tests.support.bundles import CREATED, RECIPE, add_layer

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import replace
 
 from kata_bundle.core.componentmap import ComponentMap
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.fsops import FileOps
+from kata_bundle.core.record import replace
 from kata_bundle.core.relpath import RelPath
 from kata_bundle.node.config.model import CustomRuntime, NodeConfig
 from kata_bundle.node.config.problems import Problems

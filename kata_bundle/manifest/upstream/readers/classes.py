@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core.diagnostics import Report, Span
+from kata_bundle.core.record import replace
 from kata_bundle.manifest.document import Document, parse_document
 from kata_bundle.manifest.upstream import codes
 from kata_bundle.manifest.upstream.facts import Class, Item, Listing, Overhead

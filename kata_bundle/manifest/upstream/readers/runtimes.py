@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.diagnostics import Span
+from kata_bundle.core.record import replace
 from kata_bundle.manifest.catalog import PREFIX, RuntimeFamily
 from kata_bundle.manifest.upstream import codes
 from kata_bundle.manifest.upstream.facts import Configuration, Item, RuntimeBuild, Template
