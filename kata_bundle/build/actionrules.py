@@ -25,8 +25,14 @@ class SourceKind(StrEnum):
     """Files of the network, by digest."""
     PACKAGE = "package"
     """Files of a pinned distribution package."""
+    DEBIAN = "debian-source"
+    """A pinned source package of the distribution, the distribution's patches with it."""
     TREE = "tree"
     """A pinned tree of distribution packages, as toolchains are."""
+    OCI = "oci"
+    """An image of a registry, by digest, its layers laid over each other."""
+    CHECKOUT = "checkout"
+    """A folder of this machine that the run is given, by content."""
     FILES = "files"
     """Files that lie beside the rule."""
 
@@ -62,6 +68,16 @@ class Source:
     suite: str = ""
     packages: tuple[str, ...] = ()
     """Packages of ``suite``, unpacked over each other."""
+    source_package: str = ""
+    """Source package of ``suite``."""
+    is_patched: bool = True
+    """Whether the source package's patches are applied to the copy that the steps work in."""
+    entry: str = ""
+    """Of ``fetch`` without a digest: the entry of the recipe's ``versions`` that addresses are made from."""
+    image: str = ""
+    """Of ``oci``: registry/repository@digest."""
+    checkout: str = ""
+    """Of ``checkout``: the name under which the folder is given."""
     tree: str = ""
     """Name of the package tree, of the component's own architecture."""
     path: str = ""
@@ -73,7 +89,10 @@ class Source:
 
     def to_key(self) -> dict[str, Any]:
         """Return what can change the result, as JSON data: where bytes come from cannot."""
-        return {
+        source: dict[str, Any] = {"source_package": self.source_package, "patches": self.is_patched} if self.source_package else {}
+        if self.kind is SourceKind.OCI:
+            source["image"] = self.image.rpartition("@")[2]
+        return source | {
             "name": self.name,
             "kind": self.kind.value,
             "digest": self.digest,
@@ -132,6 +151,8 @@ class ActionRecipe:
     image: ImagePlan | None
     links: tuple[Link, ...]
     notes: str
+    versions: str = ""
+    """Name of the checkout whose ``versions.yaml`` entries are looked up in."""
     timeout_s: int = 3600
     memory_mib: int | None = None
 

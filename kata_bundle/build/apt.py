@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from kata_bundle.build.aptsources import debian_source
+from kata_bundle.build.debsource import SourceFile, SourcePin
 from kata_bundle.core.digest import Digest, parse_digest
 from kata_bundle.core.errors import BuildError, IntegrityError, LockError, RemoteError
 from kata_bundle.core.process import find_program, run
@@ -30,6 +31,8 @@ __all__ = ["Apt", "IndexEntry", "PackageSource", "machine_source"]
 
 _KEYRINGS: Final = ("/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp")
 _TIMEOUT_S: Final = 900.0
+_ATTEMPTS: Final = 3
+_SOURCE: Final = "source"
 _PLANNED: Final = re.compile(r"^Inst ([a-z0-9][a-z0-9+.-]*)(?::[a-z0-9]+)? \((\S+) ", re.MULTILINE)
 _TIDY: Final = ("Pre-Invoke", "Post-Invoke", "Post-Invoke-Success")
 
@@ -61,6 +64,12 @@ class PackageSource(Protocol):
 
     def download_all(self, suite: str, architecture: str, wanted: Mapping[str, str], folder: Path) -> tuple[Path, ...]:
         """Put the files of ``wanted`` (package → version) into the empty ``folder`` and return their paths, sorted."""
+
+    def find_source(self, suite: str, name: str, version: str | None = None) -> SourcePin | None:
+        """Return that version of a source package, by default the newest, or ``None`` when the suite does not have it."""
+
+    def download_source(self, suite: str, name: str, version: str, files: Sequence[str], folder: Path) -> None:
+        """Put ``files`` of that source package into the empty ``folder``."""
 
 
 def machine_source() -> ArchiveSource:
@@ -150,6 +159,37 @@ class Apt:
             raise RemoteError(msg)
         return tuple(entries[name] for name in sorted(versions))
 
+    def find_source(self, suite: str, name: str, version: str | None = None) -> SourcePin | None:
+        """Return that version of a source package, by default the newest, or ``None`` when the suite does not have it.
+
+        Raises :class:`LockError` when it is in a form that this program does not read.
+        """
+        root = self._root(suite, _SOURCE)
+        shown = root.run("apt-cache", ["showsrc", "--only-source", name], check=False)
+        stanzas = [] if shown.status else [_fields(stanza) for stanza in shown.text().split("\n\n") if stanza.strip()]
+        found = [one for one in stanzas if one.get("package") == name and version in {None, one.get("version")}]
+        if version is None and len(found) > 1:
+            # Only apt knows which of several versions is the newest: it names the one that it would fetch.
+            said = root.run("apt-get", ["-qq", "--print-uris", "--only-source", _SOURCE, name]).text()
+            found = [one for one in found if any(f" {line.split()[2]} " in f"{said} " for line in _file_lines(one))]
+        return _source_pin(suite, found[0]) if found else None
+
+    def download_source(self, suite: str, name: str, version: str, files: Sequence[str], folder: Path) -> None:
+        """Put ``files`` of that source package into the empty ``folder``.
+
+        apt fetches all files of the package. One that is not wanted may be missing on the mirror.
+        """
+        root = self._root(suite, _SOURCE)
+        arguments = ["-qq", "--download-only", "--only-source", _SOURCE, f"{name}={version}"]
+        for _ in range(_ATTEMPTS):
+            done = root.run("apt-get", arguments, cwd=folder, check=False)
+            missing = [file for file in files if not (folder / file).is_file()]
+            if not missing:
+                return
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason"]
+        msg = f"source package {name} {version} of {suite}: the mirror does not give {', '.join(missing)}: {said[0]}"
+        raise RemoteError(msg, hint="is the machine's Debian mirror reachable?", retryable=True)
+
     def _root(self, suite: str, architecture: str) -> _Root:
         with self._lock:
             if self._source is None:
@@ -197,8 +237,12 @@ class _Root:
         ):
             (self._folder / name).mkdir(parents=True, exist_ok=True)
         (self._folder / "var/lib/dpkg/status").touch()
-        (self._folder / "etc/apt/sources.list.d/debian.sources").write_text(self._source.render(self._suite), "utf-8")
-        (self._folder / "apt.conf").write_text(_configuration(self._folder, self._architecture), "utf-8")
+        # Lists of sources are the same for every architecture, but apt has to be on one.
+        is_source = self._architecture == _SOURCE
+        text = self._source.render(self._suite, "deb-src" if is_source else "deb")
+        (self._folder / "etc/apt/sources.list.d/debian.sources").write_text(text, "utf-8")
+        configuration = _configuration(self._folder, "amd64" if is_source else self._architecture)
+        (self._folder / "apt.conf").write_text(configuration, "utf-8")
 
 
 def _configuration(folder: Path, architecture: str) -> str:
@@ -222,6 +266,42 @@ def _configuration(folder: Path, architecture: str) -> str:
     lines += ["#clear APT::Architectures;", f'APT::Architectures {{ "{architecture}"; }};']
     lines += [f'{name} "{value}";' for name, value in settings.items()]
     return "\n".join(lines) + "\n"
+
+
+def _fields(stanza: str) -> dict[str, str]:
+    """Return the fields of a stanza by lower-case name, the lines of a long one kept."""
+    fields: dict[str, str] = {}
+    key = ""
+    for line in stanza.splitlines():
+        if line[:1] in {" ", "\t"} and key:
+            fields[key] += f"\n{line.strip()}"
+        else:
+            key, _, value = line.partition(":")
+            key = key.lower()
+            fields.setdefault(key, value.strip())
+    return fields
+
+
+def _file_lines(fields: Mapping[str, str]) -> list[str]:
+    lines = [line for line in fields.get("checksums-sha256", "").splitlines() if line]
+    if not lines or any(len(line.split()) != 3 for line in lines):
+        msg = f'the lists of sources describe "{fields.get("package", "a package")}" without sha256 of its files'
+        raise RemoteError(msg)
+    return lines
+
+
+def _source_pin(suite: str, fields: Mapping[str, str]) -> SourcePin:
+    try:
+        files = [
+            SourceFile(name=name, size_bytes=int(size), digest=parse_digest(f"sha256:{sha256}"))
+            for sha256, size, name in (line.split() for line in _file_lines(fields))
+        ]
+        return SourcePin(
+            suite=suite, name=fields["package"], version=fields["version"], format=fields["format"], files=tuple(sorted(files))
+        )
+    except (KeyError, ValueError, IntegrityError):
+        msg = f'the lists of sources describe "{fields.get("package", "a package")}" without version, format or digests'
+        raise RemoteError(msg) from None
 
 
 def _entry(stanza: str) -> IndexEntry:

@@ -31,9 +31,9 @@ class ArchiveSource:
     signed_by: str | None
     is_trusted: bool = False
 
-    def render(self, suite: str) -> str:
-        """Return a deb822 source for ``suite``, component main."""
-        lines = ["Types: deb", f"URIs: {self.uris}", f"Suites: {suite}", "Components: main"]
+    def render(self, suite: str, kind: str = "deb") -> str:
+        """Return a deb822 source for ``suite``, component main; ``kind`` is ``deb`` or ``deb-src``."""
+        lines = [f"Types: {kind}", f"URIs: {self.uris}", f"Suites: {suite}", "Components: main"]
         if self.signed_by is not None:
             lines.append(f"Signed-By: {self.signed_by}")
         if self.is_trusted:

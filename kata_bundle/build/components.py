@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from kata_bundle.build.actionrules import ActionRecipe, SourceKind
 from kata_bundle.build.apt import Apt
+from kata_bundle.build.debsource import unpack_source
+from kata_bundle.build.debsourcepins import fetch_source
 from kata_bundle.build.debtree import unpack_packages
 from kata_bundle.build.facts import facts_of
 from kata_bundle.build.fetch import fetch
@@ -228,6 +230,11 @@ class _Maker:
                 pins = book.source_pins(source, target.arch)
                 self._sources.ensure(pins, target.arch)
                 tree = unpack_packages(pins, store)
+            case SourceKind.DEBIAN:
+                pin = book.source_lock.require(source.suite, source.source_package)
+                fetch_source(pin, store, self._packages, progress=self._progress)
+                tree = unpack_source(pin, store)
+                return part_of(tree, source.path, what=what) if source.path else tree
             case SourceKind.TREE:
                 toolchain, pinned = book.package_tree(source.tree, target.arch)
                 tree = make_builder(toolchain, pinned, store, self._packages, progress=self._progress)

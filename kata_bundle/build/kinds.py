@@ -62,6 +62,19 @@ export HOME="$TEMPORARY"
 mkdir -p "$OUT" "$TEMPORARY/steps"
 cd "$TEMPORARY/steps"
 """
+_SERIES: Final = """\
+if [ -f debian/patches/series ]; then
+  while read -r name options || [ -n "$name" ]; do
+    case $name in '' | '#'*) continue ;; esac
+    patch -t -F 0 -N -p1 -E -s --no-backup-if-mismatch -r - -i "debian/patches/$name" || {
+      echo "debian/patches/$name does not apply" >&2
+      exit 1
+    }
+  done <debian/patches/series
+  find . -newer debian/patches/series -exec touch -h -r debian/patches/series {} +
+fi
+"""
+"""As dpkg-source applies a series: without fuzz, in order, all files of one date, so that make thinks none of another."""
 _ENVIRONMENT: Final = {
     "LC_ALL": "C.UTF-8",
     "TZ": "UTC",
@@ -101,8 +114,10 @@ def render_script(recipe: ActionRecipe, *, component: str, arch: Arch, version: 
         if not recipe.sources:
             msg = f'component "{component}": there is no source to copy'
             raise BuildError(msg)
-        name = recipe.sources[0].name
-        lines.append(f'cp -R -p "$SRC/{name}/." .\nchmod -R u+w .\n')
+        first = recipe.sources[0]
+        lines.append(f'cp -R -p "$SRC/{first.name}/." .\nchmod -R u+w .\n')
+        if first.source_package and first.is_patched:
+            lines.append(_SERIES)
     known = {"version": version, "arch": arch.value}
     for step in steps_of(recipe, component):
         words = " ".join(_word(word, known, component) for word in step)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kata_bundle.build.actionrules import ActionRecipe
 from kata_bundle.build.deblock import DebLock, DebPin
+from kata_bundle.build.debsource import SourcePin
 from kata_bundle.build.rules import DebRecipe
 from kata_bundle.build.sources import is_served
 from kata_bundle.core.errors import LockError
@@ -18,18 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kata_bundle.build.apt import PackageSource
+    from kata_bundle.build.debsource import SourceLock
     from kata_bundle.build.rules import Rule
     from kata_bundle.core.arch import Arch
 
-__all__ = ["PinChange", "Refreshed", "missing_pins", "refresh_pins"]
+__all__ = ["PinChange", "Refreshed", "missing_pins", "refresh_pins", "source_changes"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PinChange:
     """One difference between two locks: a pin that came, went or was replaced."""
 
-    old: DebPin | None
-    new: DebPin | None
+    old: DebPin | SourcePin | None
+    new: DebPin | SourcePin | None
 
     @property
     def name(self) -> str:
@@ -131,6 +133,13 @@ def _newest(need: _Need, packages: PackageSource) -> DebPin:
     )
 
 
+def source_changes(old: SourceLock, new: SourceLock) -> tuple[PinChange, ...]:
+    """Return the differences of two locks of source packages, in their order."""
+    before, after = {pin.order: pin for pin in old.pins}, {pin.order: pin for pin in new.pins}
+    pairs = [(before.get(order), after.get(order)) for order in sorted({*before, *after})]
+    return tuple(PinChange(old=one, new=other) for one, other in pairs if one != other)
+
+
 def _changes(old: DebLock, new: DebLock) -> tuple[PinChange, ...]:
     before, after = {pin.order: pin for pin in old.pins}, {pin.order: pin for pin in new.pins}
     return tuple(
@@ -140,9 +149,12 @@ def _changes(old: DebLock, new: DebLock) -> tuple[PinChange, ...]:
     )
 
 
-def _plain(pin: DebPin | None) -> dict[str, Any] | None:
+def _plain(pin: DebPin | SourcePin | None) -> dict[str, Any] | None:
     if pin is None:
         return None
+    if isinstance(pin, SourcePin):
+        files = [{"name": file.name, "size_bytes": file.size_bytes, "digest": file.digest} for file in pin.files]
+        return {"suite": pin.suite, "source": pin.name, "version": pin.version, "format": pin.format, "files": files}
     return {
         "suite": pin.suite,
         "name": pin.name,

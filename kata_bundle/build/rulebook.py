@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kata_bundle.build.actionrules import ActionRecipe, SourceKind
 from kata_bundle.build.deblock import load_deb_lock
+from kata_bundle.build.debsource import SourceLock, load_source_lock
 from kata_bundle.build.facts import facts_of
 from kata_bundle.build.fixture import FIXTURE_VERSION
 from kata_bundle.build.kinds import ACTION_VERSION
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from kata_bundle.build.actionrules import Source
     from kata_bundle.build.deblock import DebLock, DebPin
+    from kata_bundle.build.debsource import SourcePin
     from kata_bundle.build.rules import Recipe, Rule
     from kata_bundle.build.toolchain import PinnedToolchain, Toolchain
     from kata_bundle.core.arch import Arch
@@ -78,12 +80,14 @@ class Rulebook:
         *,
         toolchains: Mapping[str, Toolchain] | None = None,
         pinned: Mapping[tuple[str, Arch], PinnedToolchain] | None = None,
+        source_lock: SourceLock | None = None,
         folder: Path | None = None,
         profile: Profile = Profile.PACKAGES,
     ) -> None:
         self.catalog = catalog
         self.rules = rules
         self.lock = lock
+        self.source_lock = source_lock or SourceLock()
         self.folder = folder
         """Where files beside rules lie."""
         self.profile = profile
@@ -105,6 +109,7 @@ class Rulebook:
             load_deb_lock(folder),
             toolchains=load_toolchains(folder),
             pinned=load_toolchain_lock(folder),
+            source_lock=load_source_lock(folder),
             folder=rules_folder(folder),
             profile=profile,
         )
@@ -135,6 +140,12 @@ class Rulebook:
         """Return the pins of a source; raise :class:`LockError` when one is missing."""
         return tuple(self.lock.require(source.suite, name, arch) for name in source.packages)
 
+    def source_packages(self, target: Target) -> tuple[SourcePin, ...]:
+        """Return the pins of the recipe's source packages, in its order; raise :class:`LockError` when one is missing."""
+        recipe = self.recipe(target)
+        sources = recipe.sources if isinstance(recipe, ActionRecipe) else ()
+        return tuple(self.source_lock.require(one.suite, one.source_package) for one in sources if one.source_package)
+
     def parents(self, target: Target) -> tuple[Target, ...]:
         """Return the components that the recipe needs, on the same architecture."""
         recipe = self.recipe(target)
@@ -159,7 +170,11 @@ class Rulebook:
         if isinstance(recipe, ActionRecipe) and name == wanted:
             return wanted
         trees = [source.tree for source in recipe.sources if source.tree] if isinstance(recipe, ActionRecipe) else []
-        pins = [*self.pins(target), *(pin for tree in trees for pin in self.package_tree(tree, target.arch)[1].pins)]
+        pins: list[DebPin | SourcePin] = [
+            *self.pins(target),
+            *self.source_packages(target),
+            *(pin for tree in trees for pin in self.package_tree(tree, target.arch)[1].pins),
+        ]
         found = next((pin.version for pin in pins if pin.name == name), None)
         if found is None:
             msg = f'component "{target.component}": version_of names "{name}", which is no package of its sources'
@@ -244,6 +259,8 @@ class Rulebook:
             parts["toolchain"] = toolchain_key(toolchain, pinned)
             parts["version"] = self.version(target)
             parts["program"] = ACTION_VERSION
+            if pins := self.source_packages(target):
+                parts["source_packages"] = [pin.to_key() for pin in pins]
             trees = {s.name: toolchain_key(*self.package_tree(s.tree, target.arch)) for s in recipe.sources if s.tree}
             if trees:
                 parts["trees"] = trees

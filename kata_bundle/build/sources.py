@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from kata_bundle.build.apt import IndexEntry, PackageSource
     from kata_bundle.build.deblock import DebPin
+    from kata_bundle.build.debsource import SourcePin
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.digest import Digest
     from kata_bundle.core.events import Progress
@@ -129,7 +130,7 @@ def _is_pinned(pin: DebPin, entry: IndexEntry | None) -> bool:
     return True
 
 
-def missing_error(pins: Iterable[DebPin], refresh: str = REFRESH_COMMAND) -> PinMissingError:
+def missing_error(pins: Iterable[DebPin | SourcePin], refresh: str = REFRESH_COMMAND) -> PinMissingError:
     """Return the error that names ``pins`` and the command that replaces them."""
     names = [f"{pin.package} {pin.version} ({pin.architecture}, {pin.suite})" for pin in pins]
     msg = "the mirror no longer has " + ("a pinned package: " if len(names) == 1 else "pinned packages:\n  ") + "\n  ".join(names)

@@ -10,6 +10,7 @@ from kata_bundle.cli.app import App, dry_run_option, json_option, pass_app, quie
 
 if TYPE_CHECKING:
     from kata_bundle.build import DebPin, PinChange, Refreshed
+    from kata_bundle.build.debsource import SourcePin
     from kata_bundle.build.toolchain import PinnedToolchain
 
 __all__ = ["command"]
@@ -44,28 +45,40 @@ Examples:
 @pass_app
 def debian(app: App, refresh_missing: bool, check: bool, rules: str | None) -> None:
     """Pin the distribution packages of the build rules to what the mirror has today, and show each change."""
+    from dataclasses import replace
     from pathlib import Path
 
     from kata_bundle.build import Apt, load_deb_lock, load_rules, missing_pins, refresh_pins, rules_folder
+    from kata_bundle.build.debsource import load_source_lock
+    from kata_bundle.build.debsourcepins import missing_source_pins, refresh_source_pins
+    from kata_bundle.build.refresh import source_changes
     from kata_bundle.build.sources import missing_error
 
     if check and refresh_missing:
         message = "--check and --refresh-missing exclude each other"
         raise click.UsageError(message)
     folder = rules_folder(Path(rules) if rules else None)
-    known, lock = load_rules(folder), load_deb_lock(folder)
+    known, lock, sources = load_rules(folder), load_deb_lock(folder), load_source_lock(folder)
+    total = len(lock.pins) + len(sources.pins)
     with Apt() as packages:
         if check:
-            gone = missing_pins(known, lock, packages)
+            gone: list[DebPin | SourcePin] = [*missing_pins(known, lock, packages)]
+            gone += missing_source_pins(known, sources, packages)
             if gone:
                 raise missing_error(gone)
-            app.emit({"pins": len(lock.pins), "missing": []}, lambda: f"the mirror has all {len(lock.pins)} pinned packages")
+            app.emit({"pins": total, "missing": []}, lambda: f"the mirror has all {total} pinned packages")
             return
         result = refresh_pins(known, lock, packages, only_missing=refresh_missing)
+        fresh = refresh_source_pins(known, sources, packages, only_missing=refresh_missing)
     if result.changes and not app.dry_run:
         result.lock.write(folder)
-    document = {"pins": len(result.lock.pins), "changes": [change.to_dict() for change in result.changes]}
-    app.emit(document, lambda: _text(result, dry_run=app.dry_run))
+    changes = source_changes(sources, fresh)
+    if changes and not app.dry_run:
+        fresh.write(folder)
+    total = len(result.lock.pins) + len(fresh.pins)
+    result = replace(result, changes=(*result.changes, *changes))
+    document = {"pins": total, "changes": [change.to_dict() for change in result.changes]}
+    app.emit(document, lambda: _text(result, total, dry_run=app.dry_run))
 
 
 @command.command(
@@ -142,11 +155,11 @@ def _packages(pinned: PinnedToolchain | None) -> tuple[DebPin, ...]:
     return () if pinned is None else pinned.pins
 
 
-def _text(result: Refreshed, *, dry_run: bool) -> str:
+def _text(result: Refreshed, count: int, *, dry_run: bool) -> str:
     from kata_bundle.cli.render import plural
 
     lines = [_line(change) for change in result.changes]
-    total = plural(len(result.lock.pins), "pin")
+    total = plural(count, "pin")
     if not lines:
         return f"{total}, nothing changed"
     said = "would change; nothing was written" if dry_run else "changed"

@@ -177,5 +177,5 @@ def _locked(book: Rulebook, component: str, arch: Arch, imported: LayerRecord | 
     return LockedComponent(
         kind=book.recipe(target).kind.value,
         rule_key=book.key(target),
-        pins=tuple(sorted(f"{pin.package} {pin.version} {pin.digest}" for pin in book.pins(target))),
+        pins=tuple(sorted(f"{pin.package} {pin.version} {pin.digest}" for pin in (*book.pins(target), *book.source_packages(target)))),
     )
