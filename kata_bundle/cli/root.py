@@ -1,4 +1,4 @@
-"""The root command: the table of commands, and the one place where exceptions become messages and exit codes."""
+"""The root command: the table of commands, and how click's own exceptions end."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import click
 
 from kata_bundle import __version__
 from kata_bundle.cli.app import App
+from kata_bundle.cli.ending import concluded, report
 from kata_bundle.cli.lazy import LazyCommand, LazyGroup
-from kata_bundle.core.errors import BundleError, host_error
 
 __all__ = ["command", "run"]
 
@@ -26,6 +26,7 @@ TABLE = {
     "diff": LazyCommand("kata_bundle.cli.diff_cmd", "Compare two catalogs, locks or bundles.", _LOOK),
     "lock": LazyCommand("kata_bundle.cli.lock_cmd", "Write, check or refresh locks.", _MAKE),
     "build": LazyCommand("kata_bundle.cli.build_cmd", "Make components and keep them in the store.", _MAKE),
+    "repro": LazyCommand("kata_bundle.cli.repro_cmd", "Make components twice under changed conditions and compare.", _MAKE),
     "explain": LazyCommand("kata_bundle.cli.explain_cmd", "Say which input makes a component be made anew.", _MAKE),
     "debug": LazyCommand("kata_bundle.cli.debug_cmd", "Open a shell where a failed action ran.", _MAKE),
     "import": LazyCommand("kata_bundle.cli.import_cmd", "Take prebuilt kata-static tarballs into the store, unchanged.", _MAKE),
@@ -81,7 +82,7 @@ _NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())
 """Raised by newer clicks for a group without a command: its message is the help, not an error."""
 
 
-def run(arguments: list[str]) -> int:  # noqa: PLR0911
+def run(arguments: list[str]) -> int:
     """Run ``arguments`` and return the exit code; every exception ends here."""
     app = App()
     try:
@@ -100,68 +101,14 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911
         else:
             _say(error)
         return error.exit_code
-    except BundleError as error:
-        app.close()
-        _report(str(error), error.hint)
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        app.close()
-        _report("interrupted", None)
-        return 130
-    except BrokenPipeError:
-        # The reader of our output left (`… | head`): not a failure, but nothing more may be written.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        app.close()
-        return _failed(error, verbose=app.verbose)
+    except click.Abort:
+        return concluded(app, KeyboardInterrupt())
+    except (Exception, KeyboardInterrupt) as error:
+        return concluded(app, error)
     return result if isinstance(result, int) else 0
 
 
 def _say(error: click.ClickException) -> None:
     context = getattr(error, "ctx", None)
     hint = f'try "{context.command_path} --help"' if context is not None else None
-    _report(error.format_message(), hint)
-
-
-def _report(message: str, hint: str | None) -> None:
-    click.echo(f"error: {message}", err=True)
-    if hint:
-        click.echo(f"hint: {hint}", err=True)
-
-
-def _failed(error: Exception, *, verbose: bool) -> int:
-    """Report what no command expected, the host's problems apart from ours, and return the exit code."""
-    import traceback
-
-    text = "".join(traceback.format_exception(error))
-    if verbose:
-        click.echo(text, err=True, nl=False)
-    known = host_error(error) if isinstance(error, OSError) else None
-    if known is not None:
-        _report(str(known), known.hint)
-        return known.exit_code
-    hint = _logged(text)
-    if isinstance(error, OSError) and error.strerror:
-        place = f": {error.filename}" if error.filename else ""
-        _report(f"{error.strerror}{place}", hint)
-    else:
-        _report(f"unexpected {type(error).__name__}: {error}", hint)
-    return 1
-
-
-def _logged(text: str) -> str:
-    """Add a traceback to the log of unexpected errors; return a hint that says where it is."""
-    from pathlib import Path
-
-    from kata_bundle.core.clock import timestamp
-
-    try:
-        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "kata-bundle"
-        state.mkdir(parents=True, exist_ok=True)
-        log = state / "unexpected-errors.log"
-        with log.open("a", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(f"{timestamp()} kata-bundle {__version__}\n{text}\n")
-    except (OSError, RuntimeError):  # no disk to write to, or no home
-        return "run again with -v for details"
-    return f"details are in {log}; please report them"
+    report(error.format_message(), hint)

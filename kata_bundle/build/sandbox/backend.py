@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from kata_bundle.build.sandbox.surroundings import CLOCK_FILE, HOST_NAME, USER_ID, USUAL, Surroundings, clock_environment
+from kata_bundle.core import clock
 from kata_bundle.core.errors import HostError
 from kata_bundle.core.process import base_environment, find_program, run
 
@@ -30,12 +32,11 @@ __all__ = [
     "bare_command",
     "bare_environment",
     "bubblewrap_problem",
+    "processors",
     "wrapped_command",
     "write_covers",
 ]
 
-USER_ID: Final = 1000
-HOST_NAME: Final = "kata-bundle"
 _COVERED: Final = {
     "cpuinfo": "",
     "loadavg": "0.00 0.00 0.00 1/1 1\n",
@@ -118,14 +119,14 @@ def wrapped_command(
     inputs: Mapping[str, Path],
     env: Mapping[str, str],
     limits: Limits,
-    folder: str,
+    around: Surroundings = USUAL,
 ) -> list[str]:
     """Return the command line that runs ``argv`` inside bubblewrap.
 
-    ``root`` is seen read-only at ``/``, ``work`` writable at ``/<folder>``, ``temporary`` at ``/tmp``, each of ``inputs`` (path
-    below the root → directory) read-only. ``covers`` is a folder made by :func:`write_covers`.
+    ``root`` is seen read-only at ``/``, ``work`` writable at ``/<folder>`` of ``around``, ``temporary`` at ``/tmp``, each of
+    ``inputs`` (path below the work folder → directory) read-only. ``covers`` is a folder made by :func:`write_covers`.
     """
-    command = [*_limited(limits), find_program("bwrap", package="bubblewrap")]
+    command = [*_limited(limits, around), find_program("bwrap", package="bubblewrap")]
     command += [
         "--unshare-all",
         "--unshare-user",
@@ -136,16 +137,22 @@ def wrapped_command(
         "--cap-drop",
         "ALL",
     ]
-    command += ["--uid", str(USER_ID), "--gid", str(USER_ID), "--hostname", HOST_NAME]
-    for name, value in sorted(env.items()):
+    command += ["--uid", str(around.user_id), "--gid", str(around.group_id), "--hostname", around.host_name]
+    elsewhere = {} if around.temporary == "tmp" else {"TMPDIR": f"/{around.temporary}"}
+    lied = clock_environment(around, clock.now(), CLOCK_FILE)
+    for name, value in sorted({**env, **elsewhere, **around.env, **lied}.items()):
         command += ["--setenv", name, value]
     command += ["--ro-bind", str(root), "/", "--proc", "/proc", "--dev", "/dev", "--bind", str(temporary), "/tmp"]  # noqa: S108
     for cover in sorted(covers.iterdir()):
         command += ["--ro-bind", str(cover), f"/proc/{cover.name}"]
-    command += ["--bind", str(work), f"/{folder}"]
+    if around.clock_library is not None:
+        command += ["--ro-bind", str(around.clock_library), CLOCK_FILE]
+    if elsewhere:
+        command += ["--bind", str(temporary), f"/{around.temporary}"]
+    command += ["--bind", str(work), f"/{around.folder}"]
     for at, source in sorted(inputs.items()):
-        command += ["--ro-bind", str(source), f"/{at}"]
-    return [*command, "--chdir", f"/{folder}", "--", *argv]
+        command += ["--ro-bind", str(source), f"/{around.folder}/{at}"]
+    return [*command, "--chdir", f"/{around.folder}", "--", *argv]
 
 
 def write_covers(folder: Path) -> None:
@@ -155,17 +162,26 @@ def write_covers(folder: Path) -> None:
             (folder / name).write_text(text)
 
 
-def bare_command(argv: tuple[str, ...], limits: Limits) -> list[str]:
+def bare_command(argv: tuple[str, ...], limits: Limits, around: Surroundings = USUAL) -> list[str]:
     """Return the command line that runs ``argv`` with the host's own tools and nothing but limits around it."""
-    return [*_limited(limits), *argv]
+    return [*_limited(limits, around), *argv]
 
 
-def bare_environment(env: Mapping[str, str]) -> dict[str, str]:
+def bare_environment(env: Mapping[str, str], around: Surroundings = USUAL) -> dict[str, str]:
     """Return the environment for :func:`bare_command`: the action's, with the host's program path."""
-    return {**env, "PATH": base_environment()["PATH"]}
+    lied = clock_environment(around, clock.now(), str(around.clock_library))
+    return {**env, "PATH": base_environment()["PATH"], **around.env, **lied}
 
 
-def _limited(limits: Limits) -> list[str]:
+def processors(number: int | None) -> list[str]:
+    """Return the words before a command line that let it use ``number`` of this program's processors; none for all of them."""
+    if number is None:
+        return []
+    chosen = sorted(os.sched_getaffinity(0))[:number]
+    return [find_program("taskset", package="util-linux"), "--cpu-list", ",".join(map(str, chosen))]
+
+
+def _limited(limits: Limits, around: Surroundings) -> list[str]:
     program = find_program("prlimit", package="util-linux")
     memory = [] if limits.memory_bytes is None else [f"--as={limits.memory_bytes}"]
-    return [program, "--core=0", f"--fsize={limits.output_bytes}", *memory, "--"]
+    return [*processors(around.processors), program, "--core=0", f"--fsize={limits.output_bytes}", *memory, "--"]

@@ -25,6 +25,9 @@ from kata_bundle.core.relpath import os_bytes
 from kata_bundle.core.tree import Directory, File, Hardlink, Symlink
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kata_bundle.core.relpath import RelPath
     from kata_bundle.core.tree import Tree
     from kata_bundle.store import Store
 
@@ -68,15 +71,17 @@ def checkout(store: Store, tree: Tree) -> Path:
         os.close(descriptor)
 
 
-def write_tree(store: Store, tree: Tree, folder: Path) -> None:
+def write_tree(store: Store, tree: Tree, folder: Path, *, order: Iterable[RelPath] | None = None) -> None:
     """Write the content of ``tree`` into the empty ``folder``, all dates set to :data:`INSTANT`.
+
+    ``order`` has all paths, each after its parent; by default the tree's own order.
 
     Raises :class:`IntegrityError` when the store lacks a file of it or has another one.
     """
     root = os.fsencode(folder)
     directories: list[tuple[bytes, int]] = [(root, 0o755)]
-    for path, entry in tree.entries.items():
-        full = os.path.join(root, os_bytes(path))
+    for path in tree.entries if order is None else order:
+        entry, full = tree.entries[path], os.path.join(root, os_bytes(path))
         match entry:
             case Directory(mode=mode):
                 os.mkdir(full, 0o700)
