@@ -132,7 +132,8 @@ def build_plan(
     """
     # All keys first: a missing rule, recipe or pin anywhere stops before any work. What is there needs nothing of its parents.
     order = book.order(targets)
-    wanted = _needed(book, store, order, targets)
+    backend = (workshop or Workshop()).backend
+    wanted = _needed(book, store, order, targets, is_walled=backend.is_hermetic)
     cancelled = Cancelled()
     with Apt() as apt:
         source = apt if packages is None else packages
@@ -144,11 +145,13 @@ def build_plan(
     return tuple(results[target] for target in targets)
 
 
-def _needed(book: Rulebook, store: Store, order: Sequence[Target], targets: Sequence[Target]) -> tuple[Target, ...]:
+def _needed(
+    book: Rulebook, store: Store, order: Sequence[Target], targets: Sequence[Target], *, is_walled: bool
+) -> tuple[Target, ...]:
     """Return what of ``order`` has to be looked at: the targets, and what is needed by something that has to be made."""
     needed = set(targets)
     for target in reversed(order):
-        if target in needed and book.parents(target) and _known(store, book.key(target))[0] is None:
+        if target in needed and book.parents(target) and _known(store, book.key(target), is_walled=is_walled)[0] is None:
             needed.update(book.parents(target))
     return tuple(target for target in order if target in needed)
 
@@ -179,7 +182,7 @@ class _Maker:
     def make(self, target: Target) -> Built:
         book, store = self._book, self._store
         key = book.key(target)
-        result, tree = _known(store, key)
+        result, tree = _known(store, key, is_walled=self._workshop.backend.is_hermetic)
         if result is not None and tree is not None:
             return _built(target, key, result, tree, is_cached=True)
         recipe, facts = book.recipe(target), facts_of(book.catalog, target.component, target.arch)
@@ -296,11 +299,16 @@ def _built(target: Target, key: Digest, result: ActionResult, tree: Tree, *, is_
     )
 
 
-def _known(store: Store, key: Digest) -> tuple[ActionResult | None, Tree | None]:
-    """Return the result remembered for ``key`` and its tree, both ``None`` when there is none or it is damaged."""
+def _known(store: Store, key: Digest, *, is_walled: bool = False) -> tuple[ActionResult | None, Tree | None]:
+    """Return the result remembered for ``key`` and its tree, both ``None`` when there is none or it is damaged.
+
+    With ``is_walled`` also when it was made without walls: nobody can tell by its key with which tools.
+    """
     try:
         result = store.get_result(key)
-        return (None, None) if result is None else (result, store.get_tree(result.tree))
+        if result is None or (is_walled and not result.hermetic):
+            return None, None
+        return result, store.get_tree(result.tree)
     except IntegrityError:
         # The store has set the damaged part aside; making the component again repairs it.
         return None, None

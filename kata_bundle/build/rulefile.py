@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from kata_bundle.build.actionfile import ActionDocument, LinkDocument, ProfileName, action_recipe
+from kata_bundle.build.ruleplaces import UNKNOWN_KEY, placed, refused
 from kata_bundle.build.rules import DebRecipe, FileMapping, FixtureRecipe, Kind, Link, Package, Recipe, Rule, Transform
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.errors import ArchiveError, FindingsError
@@ -104,13 +105,18 @@ def load_rules(folder: Path | None = None) -> Mapping[str, Rule]:
 
 
 def _read(path: Path, problems: list[str]) -> Rule | None:
+    text = ""
     try:
-        document = RuleDocument.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = path.read_text("utf-8")
+        document = RuleDocument.model_validate(tomllib.loads(text))
+    except UnicodeDecodeError as error:
         problems.append(f"{path}: not valid TOML: {error}")
         return None
+    except tomllib.TOMLDecodeError as error:
+        problems.append(refused(path, text, error))
+        return None
     except ValidationError as error:
-        problems += [f"{path}: {_key(e['loc'])}: {_sentence(e)}" for e in error.errors(include_url=False)]
+        problems += placed(path, text, [f"{_key(e['loc'])}: {_sentence(e)}" for e in error.errors(include_url=False)])
         return None
     found: list[str] = []
     recipes: dict[Arch, Recipe] = {}
@@ -130,8 +136,8 @@ def _read(path: Path, problems: list[str]) -> Rule | None:
                     found.append(f"{where}.arches: {arch} has a recipe of profile {profile} already")
                 marked[arch, profile] = value
     # Recipes for several architectures repeat their problems; say each once.
-    problems += [f"{path}: {problem}" for problem in dict.fromkeys(found)]
     if found:
+        problems += placed(path, text, dict.fromkeys(found))
         return None
     return Rule(component=path.stem, recipes={arch: recipes[arch] for arch in Arch if arch in recipes}, marked=marked)
 
@@ -220,7 +226,7 @@ def _key(location: tuple[str | int, ...]) -> str:
 def _sentence(error: object) -> str:
     kind, message = error["type"], error["msg"]  # type: ignore[index]
     if kind == "extra_forbidden":
-        return "unknown key"
+        return UNKNOWN_KEY
     if kind == "missing":
         return "key is missing"
     return f"{message[:1].lower()}{message[1:]}"

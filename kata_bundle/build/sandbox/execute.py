@@ -241,7 +241,7 @@ def _work_folder(store: Store, action: Action) -> Iterator[Path]:
                 yield work
         except BundleError as error:
             # Nobody looks into what this host's own trouble ended, and a full disk needs the room.
-            is_kept = not isinstance(error, HostError)
+            is_kept = not isinstance(error, HostError) and (work / "log").exists()
             raise
         finally:
             if is_kept:
@@ -256,8 +256,8 @@ def _drop_old(parent: Path) -> None:
     """Remove what killed programs left, and all but the newest folders of failed actions. Whoever works in one holds it."""
     failed: list[tuple[float, Path]] = []
     for path in parent.iterdir():
-        if (path / _MARK).exists():
-            remove_left(path, older_than_s=_STALE_AFTER_S)  # the age covers the instant between the mark and the lock
+        if (path / _MARK).exists() or not (path / "log").exists():
+            remove_left(path, older_than_s=_STALE_AFTER_S)  # the age covers the instant before its maker locks it
             continue
         with suppress(OSError):  # gone meanwhile
             failed.append((path.stat().st_mtime, path))

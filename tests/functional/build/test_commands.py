@@ -79,7 +79,7 @@ def test_a_broken_rule_stops_with_findings(cli, tmp_path):
     (tmp_path / "rules" / "nydus.toml").write_text("version = 1\nrecipes = []\n")
     done = cli("build", "--rules", "rules")
     assert done.code == 3
-    assert "nydus.toml: recipes: " in done.stderr
+    assert "nydus.toml:2:11: recipes: " in done.stderr
 
 
 def test_a_package_without_pin_stops_with_the_command_that_pins_it(cli, tmp_path):

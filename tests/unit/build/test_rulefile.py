@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from kata_bundle.build.rulefile import load_rules
@@ -42,6 +44,9 @@ notes = "n"
 """
 
 
+PLACE = re.compile(r"(/[^:]+\.toml):\d+:\d+: ")
+
+
 def load(folder, **files):
     for name, text in files.items():
         (folder / f"{name}.toml").write_text(text)
@@ -51,7 +56,9 @@ def load(folder, **files):
 def problems(folder, **files) -> list[str]:
     with pytest.raises(FindingsError) as caught:
         load(folder, **files)
-    return [line.strip() for line in str(caught.value).splitlines()[1:]]
+    lines = [line.strip() for line in str(caught.value).splitlines()[1:]]
+    assert all(PLACE.match(line) for line in lines), lines
+    return [PLACE.sub(r"\1: ", line) for line in lines]
 
 
 def test_a_rule_gives_one_recipe_per_architecture(tmp_path):
