@@ -30,13 +30,17 @@ _KINDS: Final = {
     "packages": SourceKind.PACKAGE,
     "debian_source": SourceKind.DEBIAN,
     "tree": SourceKind.TREE,
+    "image": SourceKind.OCI,
+    "checkout": SourceKind.CHECKOUT,
 }
 PackageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+$", max_length=200)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.+-]*$", max_length=100)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4095)]
 ProfileName = Literal["source", "upstream"]
 """What recipes are marked with; profile ``packages`` is what has no mark."""
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=4095)]
+Url = Annotated[str, StringConstraints(pattern=r"^(https?://|\{url\}/)[^\s]+$", max_length=4095)]
+Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+@sha256:[0-9a-f]{64}$", max_length=500)]
+EntryKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=200)]
 
 
 class _Document(BaseModel):
@@ -54,6 +58,9 @@ class SourceDocument(_Document):
     packages: list[PackageName] | None = None
     debian_source: PackageName | None = None
     patches: bool = True
+    entry: EntryKey | None = None
+    image: Image | None = None
+    checkout: Name | None = None
     tree: Name | None = None
     files: Text | None = None
     path: Text | None = None
@@ -84,6 +91,8 @@ class ActionDocument(_Document):
     machine: Literal["x86_64", "aarch64", "s390x", "ppc64le"] = "x86_64"
     version: Text | None = None
     version_of: PackageName | None = None
+    version_from: EntryKey | None = None
+    versions: Name | None = None
     sources: list[SourceDocument] = []
     needs: list[Name] = []
     steps: list[Annotated[list[Text], Field(min_length=1)]] = []
@@ -112,10 +121,12 @@ def action_recipe(document: ActionDocument, links: tuple[Link, ...], where: str,
     found += [f'{where}.sources: "{name}" is there twice' for name, n in Counter(names).items() if n > 1]
     found += [f'{where}.needs: "{name}" is there twice' for name, n in Counter(document.needs).items() if n > 1]
     packages = {package for source in sources for package in (*source.packages, source.source_package) if package}
-    if (document.version is None) == (document.version_of is None):
-        found.append(f"{where}: state one of version and version_of")
+    if [document.version, document.version_of, document.version_from].count(None) != 2:
+        found.append(f"{where}: state one of version, version_of and version_from")
     elif document.version_of not in {None, *packages} and not any(source.tree for source in sources):
         found.append(f'{where}.version_of: "{document.version_of}" is not a package of the sources')
+    if document.versions is None and (document.version_from or any(source.entry for source in sources)):
+        found.append(f"{where}.versions: name the checkout whose versions.yaml is meant")
     kind = Kind(document.kind)
     image = None if document.image is None else _image(document.image, f"{where}.image", found)
     if (kind is Kind.IMAGE) != (image is not None):
@@ -142,7 +153,9 @@ def action_recipe(document: ActionDocument, links: tuple[Link, ...], where: str,
         kind=kind,
         toolchain=document.toolchain,
         machine=Arch(document.machine),
-        version=document.version or f"package:{document.version_of}",
+        version=f"versions:{document.version_from}"
+        if document.version_from
+        else document.version or f"package:{document.version_of}",
         sources=sources,
         needs=tuple(sorted(document.needs)),
         steps=tuple(tuple(step) for step in document.steps),
@@ -151,22 +164,30 @@ def action_recipe(document: ActionDocument, links: tuple[Link, ...], where: str,
         image=image,
         links=links,
         notes=document.notes,
+        versions=document.versions or "",
         timeout_s=document.timeout_s,
         memory_mib=document.memory_mib,
     )
 
 
 def _source(document: SourceDocument, where: str, found: list[str]) -> Source:
-    given = [name for name in ("fetch", "packages", "debian_source", "tree", "files") if getattr(document, name) is not None]
+    kinds = ("fetch", "packages", "debian_source", "tree", "image", "checkout", "files")
+    given = [name for name in kinds if getattr(document, name) is not None]
     if len(given) != 1:
-        found.append(f"{where}: state one of fetch, packages, debian_source, tree and files, found {', '.join(given) or 'none'}")
+        found.append(f"{where}: state one of {', '.join(kinds[:-1])} and files, found {', '.join(given) or 'none'}")
     kind = _KINDS.get(given[0] if given else "", SourceKind.FILES)
-    wanted = {SourceKind.FETCH: ("sha256", "size"), SourceKind.PACKAGE: ("suite",), SourceKind.DEBIAN: ("suite",)}.get(kind, ())
+    of_fetch = ("sha256", "size") if document.sha256 or document.size else ()  # else pinned in the lock
+    wanted = {SourceKind.FETCH: of_fetch, SourceKind.PACKAGE: ("suite",), SourceKind.DEBIAN: ("suite",)}.get(kind, ())
     found += [
         f"{where}.{name}: {'is missing' if name in wanted else f'does not belong to {kind}'}"
         for name in ("sha256", "size", "suite")
         if (getattr(document, name) is not None) != (name in wanted)
     ]
+    if document.entry is not None and (kind is not SourceKind.FETCH or document.sha256):
+        found.append(f"{where}.entry: belongs to fetch without sha256")
+    for url in document.fetch or ():
+        if document.entry is None and not url.startswith("http"):
+            found.append(f"{where}.fetch: {{url}} is that of an entry, and there is none")
     for text in (document.files, document.path):
         if text is not None:
             try:
@@ -183,6 +204,9 @@ def _source(document: SourceDocument, where: str, found: list[str]) -> Source:
         packages=tuple(sorted(document.packages or ())),
         source_package=document.debian_source or "",
         is_patched=document.patches,
+        entry=document.entry or "",
+        image=document.image or "",
+        checkout=document.checkout or "",
         tree=document.tree or "",
         path=document.files or document.path or "",
         is_unpacked=document.unpack,

@@ -29,6 +29,10 @@ class SourceKind(StrEnum):
     """A pinned source package of the distribution, the distribution's patches with it."""
     TREE = "tree"
     """A pinned tree of distribution packages, as toolchains are."""
+    OCI = "oci"
+    """An image of a registry, by digest, its layers laid over each other."""
+    CHECKOUT = "checkout"
+    """A folder of this machine that the run is given, by content."""
     FILES = "files"
     """Files that lie beside the rule."""
 
@@ -68,6 +72,12 @@ class Source:
     """Source package of ``suite``."""
     is_patched: bool = True
     """Whether the source package's patches are applied to the copy that the steps work in."""
+    entry: str = ""
+    """Of ``fetch`` without a digest: the entry of the recipe's ``versions`` that addresses are made from."""
+    image: str = ""
+    """Of ``oci``: registry/repository@digest."""
+    checkout: str = ""
+    """Of ``checkout``: the name under which the folder is given."""
     tree: str = ""
     """Name of the package tree, of the component's own architecture."""
     path: str = ""
@@ -79,7 +89,11 @@ class Source:
 
     def to_key(self) -> dict[str, Any]:
         """Return what can change the result, as JSON data: where bytes come from cannot."""
-        source = {"source_package": self.source_package, "patches": self.is_patched} if self.source_package else {}
+        source: dict[str, Any] = (
+            {"source_package": self.source_package, "patches": self.is_patched} if self.source_package else {}
+        )
+        if self.kind is SourceKind.OCI:
+            source["image"] = self.image.rpartition("@")[2]
         return source | {
             "name": self.name,
             "kind": self.kind.value,
@@ -139,6 +153,8 @@ class ActionRecipe:
     image: ImagePlan | None
     links: tuple[Link, ...]
     notes: str
+    versions: str = ""
+    """Name of the checkout whose ``versions.yaml`` entries are looked up in."""
     timeout_s: int = 3600
     memory_mib: int | None = None
 

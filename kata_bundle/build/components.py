@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kata_bundle.build.actionrules import ActionRecipe, SourceKind
 from kata_bundle.build.apt import Apt
+from kata_bundle.build.checkouts import put_tree_files
 from kata_bundle.build.debsource import unpack_source
 from kata_bundle.build.debsourcepins import fetch_source
 from kata_bundle.build.debtree import unpack_packages
@@ -17,6 +18,7 @@ from kata_bundle.build.facts import facts_of
 from kata_bundle.build.fetch import fetch
 from kata_bundle.build.fixture import Content, render_fixture
 from kata_bundle.build.kinds import action_of, component_tree
+from kata_bundle.build.ociimage import pull_image
 from kata_bundle.build.repack import Repacker
 from kata_bundle.build.rulebook import Target, local_tree
 from kata_bundle.build.rules import DebRecipe, FixtureRecipe, Kind
@@ -248,6 +250,15 @@ class _Maker:
                     if isinstance(entry, File):
                         store.put_file(path / name if path.is_dir() else path, entry.digest)
                 return tree
+            case SourceKind.CHECKOUT:
+                folder = book.resolver.folder(source.checkout)
+                tree = book.resolver.tree(source.checkout)
+                if folder is not None:
+                    put_tree_files(tree, folder, store)
+                return part_of(tree, source.path, what=what) if source.path else tree
+            case SourceKind.OCI:
+                tree = pull_image(source.image, target.arch, store, what=what, progress=self._progress)
+                return part_of(tree, source.path, what=what) if source.path else tree
             case SourceKind.FETCH:
                 tree = fetch(source, store, what=what, progress=self._progress)
         return self._meant(tree, source, what)

@@ -60,8 +60,9 @@ def facts_of(catalog: Catalog, component: str, arch: Arch) -> ComponentFacts:
         raise UsageError(
             msg, hint=did_you_mean(component, catalog.components) or "kata-bundle list components shows the known ones"
         )
-    outputs = known.outputs.get(arch)
-    if not outputs:
+    outputs = known.outputs.get(arch, ())
+    # Parts of guests are shipped inside images alone, so nothing of them is declared below opt/kata.
+    if not outputs and not (known.is_guest_part and arch in known.arches):
         msg = f'component "{component}" does not exist on {arch}'
         where = ", ".join(known.outputs)
         raise UsageError(msg, hint=f"it exists on {where}" if where else "nothing ships it")

@@ -17,8 +17,10 @@ from kata_bundle.build.actionrules import ActionRecipe, SourceKind
 from kata_bundle.build.deblock import load_deb_lock
 from kata_bundle.build.debsource import SourceLock, load_source_lock
 from kata_bundle.build.facts import facts_of
+from kata_bundle.build.fetchlock import load_fetch_lock
 from kata_bundle.build.fixture import FIXTURE_VERSION
 from kata_bundle.build.kinds import ACTION_VERSION
+from kata_bundle.build.resolve import Lack, Resolver
 from kata_bundle.build.rulefile import load_rules, rules_folder
 from kata_bundle.build.rules import DebRecipe, FixtureRecipe, Kind
 from kata_bundle.build.toolchain import (
@@ -31,7 +33,7 @@ from kata_bundle.build.toolchain import (
 from kata_bundle.core import canonical
 from kata_bundle.core.diagnostics import did_you_mean
 from kata_bundle.core.digest import digest_bytes, digest_stream
-from kata_bundle.core.errors import BuildError
+from kata_bundle.core.errors import BuildError, LockError
 from kata_bundle.core.profile import Profile
 from kata_bundle.core.relpath import RelPath
 from kata_bundle.core.tree import File, Symlink, Tree
@@ -83,6 +85,7 @@ class Rulebook:
         source_lock: SourceLock | None = None,
         folder: Path | None = None,
         profile: Profile = Profile.PACKAGES,
+        resolver: Resolver | None = None,
     ) -> None:
         self.catalog = catalog
         self.rules = rules
@@ -92,14 +95,25 @@ class Rulebook:
         """Where files beside rules lie."""
         self.profile = profile
         """Which recipe is used where a component has several."""
+        self.resolver = resolver or Resolver({}, {})
+        self._resolved: dict[Target, tuple[Recipe, tuple[Lack, ...]]] = {}
         self._toolchains = toolchains or {}
         self._pinned = pinned or {}
         self._ingredients: dict[Target, Mapping[str, str]] = {}
         self._on_the_way: list[Target] = []
 
     @classmethod
-    def load(cls, catalog: Catalog, folder: Path | None = None, *, profile: Profile = Profile.PACKAGES) -> Rulebook:
+    def load(
+        cls,
+        catalog: Catalog,
+        folder: Path | None = None,
+        *,
+        profile: Profile = Profile.PACKAGES,
+        given: Mapping[str, Path] | None = None,
+    ) -> Rulebook:
         """Return the rulebook of ``folder`` (default: the shipped rules) with the recipes of ``profile``.
+
+        ``given`` are the folders of sources of kind ``checkout``.
 
         Raises :class:`FindingsError` for rules, :class:`LockError` for locks that have errors.
         """
@@ -112,6 +126,7 @@ class Rulebook:
             source_lock=load_source_lock(folder),
             folder=rules_folder(folder),
             profile=profile,
+            resolver=Resolver(given or {}, load_fetch_lock(rules_folder(folder))),
         )
 
     def rule(self, component: str) -> Rule:
@@ -125,7 +140,51 @@ class Rulebook:
 
     def recipe(self, target: Target) -> Recipe:
         """Return the recipe; raise :class:`BuildError` when there is none for the component or its architecture."""
-        return self.rule(target.component).recipe(target.arch, self.profile)
+        return self._resolve(target)[0]
+
+    def lacks(self, target: Target) -> tuple[Lack, ...]:
+        """Return everything that the recipe needs and that is neither given nor pinned, parents aside."""
+        recipe, lacks = self._resolve(target)
+        if not isinstance(recipe, ActionRecipe):
+            return lacks
+        found = list(lacks)
+        for name, arch in ((recipe.toolchain, recipe.machine), *((one.tree, target.arch) for one in recipe.sources if one.tree)):
+            try:
+                self.package_tree(name, arch)
+            except LockError as error:
+                found.append(Lack(what=f'packages of toolchain "{name}" for {arch}', remedy=error.hint or str(error)))
+        for source in recipe.sources:
+            for name in source.packages:
+                if self.lock.find(source.suite, name, target.arch) is None:
+                    remedy = "kata-bundle lock debian --refresh-missing"
+                    found.append(Lack(what=f"a pin of package {name} ({target.arch.debian_name})", remedy=remedy))
+        return tuple(dict.fromkeys(found))
+
+    def require_all(self, targets: Iterable[Target]) -> None:
+        """Raise :class:`LockError` that names all that ``targets``, and what they need, lack."""
+        seen: dict[Target, tuple[Lack, ...]] = {}
+        ways = list(targets)
+        while ways:
+            target = ways.pop(0)
+            if target not in seen:
+                seen[target] = self.lacks(target)
+                ways += self.parents(target)
+        lacks = {
+            lack: [t.text for t in seen if lack in seen[t]]
+            for lack in dict.fromkeys(one for some in seen.values() for one in some)
+        }
+        if lacks:
+            said = "\n  ".join(f"{lack.text}   (for {', '.join(names)})" for lack, names in lacks.items())
+            msg = f"something is lacking to make {next(target for target in seen if seen[target]).text}:\n  {said}"
+            raise LockError(msg, hint="; ".join(dict.fromkeys(lack.remedy for lack in lacks)))
+
+    def _resolve(self, target: Target) -> tuple[Recipe, tuple[Lack, ...]]:
+        known = self._resolved.get(target)
+        if known is None:
+            recipe = self.rule(target.component).recipe(target.arch, self.profile)
+            known = self.resolver.resolve(recipe, target.arch) if isinstance(recipe, ActionRecipe) else (recipe, ())
+            self._resolved[target] = known
+        return known
 
     def pins(self, target: Target) -> tuple[DebPin, ...]:
         """Return the pins that the recipe needs, toolchain aside, in its order; raise :class:`LockError` when one is missing."""
@@ -240,12 +299,16 @@ class Rulebook:
                 add(parent)
             result[target] = None
 
-        for target in targets:
+        wanted = tuple(targets)
+        self.require_all(wanted)
+        for target in wanted:
             add(target)
         return tuple(result)
 
     def _parts(self, target: Target) -> dict[str, Any]:
-        recipe = self.recipe(target)
+        recipe, lacks = self._resolve(target)
+        if lacks:
+            self.require_all([target])
         parts: dict[str, Any] = {
             "facts": facts_of(self.catalog, target.component, target.arch).to_dict(),
             "recipe": recipe.to_key(),
@@ -264,6 +327,8 @@ class Rulebook:
             trees = {s.name: toolchain_key(*self.package_tree(s.tree, target.arch)) for s in recipe.sources if s.tree}
             if trees:
                 parts["trees"] = trees
+            if given := {s.name: self.resolver.tree(s.checkout).digest for s in recipe.sources if s.checkout}:
+                parts["checkouts"] = given
             files = [source for source in recipe.sources if source.kind is SourceKind.FILES]
             if files:
                 parts["files"] = {
