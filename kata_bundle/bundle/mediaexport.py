@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from kata_bundle.archive.layer import pack_layer
-from kata_bundle.archive.zstd import Recipe
+from kata_bundle.archive.packing import read_packing
 from kata_bundle.bundle.deltastore import add_delta
 from kata_bundle.bundle.mediacopy import copy_blob, has_blob
 from kata_bundle.core import canonical
@@ -180,7 +180,7 @@ def _repeats(item: Placed, workspace: Workspace, *, jobs: int, progress: Progres
             tree,
             open_file,
             nowhere,
-            recipe=Recipe.from_dict(layer.entry.recipe or {}),
+            recipe=read_packing(layer.entry.recipe or {})[0],
             mtime=item.mtime,
             what=layer.what,
             threads=jobs,

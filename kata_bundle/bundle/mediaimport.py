@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from kata_bundle.archive.deltaapply import load_table, restore_files
 from kata_bundle.archive.layer import pack_layer
-from kata_bundle.archive.zstd import Recipe
+from kata_bundle.archive.packing import read_packing, why_unrepeatable
 from kata_bundle.bundle.delta import manifest_mtime
-from kata_bundle.bundle.deltawork import SourceLayer, Workspace
 from kata_bundle.bundle.mediacopy import copy_blob, has_blob
-from kata_bundle.bundle.mediaplan import unrepeatable
 from kata_bundle.core.blobs import BLOB_MODE
 from kata_bundle.core.digest import Digest, hex_part
 from kata_bundle.core.errors import IntegrityError, UsageError
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+    from kata_bundle.bundle.deltawork import Workspace
     from kata_bundle.bundle.medium import Image, Medium, Release
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.events import Progress
@@ -169,7 +168,7 @@ class Rebuilder:
                 tree,
                 self._open,
                 sink,
-                recipe=Recipe.from_dict(entry.recipe or {}),
+                recipe=read_packing(entry.recipe or {})[0],
                 mtime=mtime,
                 what=item.what,
                 threads=self._jobs,
@@ -251,10 +250,11 @@ def _wanted(medium: Medium, arch: Arch, image: Image, entry: BundleLayer) -> Wan
     if chain is None:
         msg = f"{what} is on the medium neither in full nor by deltas"
         raise IntegrityError(msg)
-    reason = unrepeatable(SourceLayer(arch=arch, entry=entry, path=medium.layout.directory))
+    # What came out is compared, so a layer whose record is too old to be sure of is tried.
+    reason = why_unrepeatable(entry.recipe, is_old_tried=True)
     if reason is not None:
         msg = f"{what} cannot be packed to the bytes that it had: {reason}"
-        hint = "import with the zstandard release that has that libzstd"
+        hint = "import with the version of this program, and the zstandard release, that it was packed with"
         raise IntegrityError(msg, hint=hint)
     size = sum(delta.descriptor.size_bytes for delta in chain) or medium.full_layers[entry.tree].entry.packed_size_bytes
     return Wanted(arch=arch, entry=entry, is_full=False, chain=chain, mtime=mtime, read_bytes=size)

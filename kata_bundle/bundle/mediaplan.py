@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from kata_bundle.archive.zstd import Recipe, current_recipe
+from kata_bundle.archive.packing import why_unrepeatable
 from kata_bundle.bundle.arborescence import Edge, cheapest_bases
 from kata_bundle.bundle.delta import bundle_layers, bundle_mtime, estimate_pair, likely_bases
-from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.events import NO_PROGRESS
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from kata_bundle.core.events import Progress
     from kata_bundle.oci.bundle import Bundle
 
-__all__ = ["Input", "MediaPlan", "Placed", "plan_medium", "unrepeatable"]
+__all__ = ["Input", "MediaPlan", "Placed", "plan_medium"]
 
 _GAIN: Final = 0.95
 """A delta over this share of the full layer is not worth its time."""
@@ -81,18 +80,6 @@ class MediaPlan:
         return sum(item.expected_bytes for item in self.placed)
 
 
-def unrepeatable(layer: SourceLayer) -> str | None:
-    """Return why the packed bytes of ``layer`` cannot be made again from its files here, ``None`` when they can."""
-    if layer.entry.recipe is None:
-        return "packed elsewhere"
-    try:
-        recipe = Recipe.from_dict(layer.entry.recipe)
-    except IntegrityError:
-        return "packed by another version of this program"
-    here = current_recipe(recipe.level)
-    return None if recipe.library == here.library else f"packed by libzstd {recipe.library}, this one is {here.library}"
-
-
 def plan_medium(
     inputs: Sequence[Input],
     medium: Medium | None,
@@ -122,7 +109,7 @@ def plan_medium(
     bases = {layer.entry.packed: layer for layer in (medium.full_layers.values() if medium is not None else ())}
     bases |= {packed: layer for packed, layer in layers.items() if packed not in fresh}
     full = {packed for packed in fresh if set(releases[packed]) & set(keep_full)}
-    reasons = {packed: unrepeatable(layer) for packed, layer in fresh.items()}
+    reasons = {packed: why_unrepeatable(layer.entry.recipe) for packed, layer in fresh.items()}
     fixed = {packed for packed in fresh if packed in full or reasons[packed] is not None}
     twins = _twins(fresh, fixed, medium)
     nodes = {packed: layer for packed, layer in fresh.items() if packed not in twins}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kata_bundle.archive.layer import pack_layer
+from kata_bundle.archive.packing import packing_record
 from kata_bundle.core.events import NO_PROGRESS
 from kata_bundle.core.parallel import map_ordered
 from kata_bundle.core.record import replace
@@ -85,7 +86,7 @@ def _pack(
 ) -> list[Packed]:
     # Frames of all components share the threads of the pool; reading, hashing and writing one goes on beside the others.
     def pack(content: Content) -> Packed:
-        known = store.find_layer(content.component, content.tree, recipe.to_dict(), source_date=source_date)
+        known = store.find_layer(content.component, content.tree, packing_record(recipe), source_date=source_date)
         if known is not None:
             return Packed(layer=_with_provenance(known, content), reused=True)
         tree = store.get_tree(content.tree)
@@ -107,7 +108,7 @@ def _pack(
             hermetic=content.hermetic,
             version=content.version,
             rule_key=content.rule_key,
-            recipe=recipe.to_dict(),
+            recipe=packing_record(recipe),
             source_date=source_date,
             table=made.table,
         )

@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from kata_bundle.archive.layer import pack_layer
+from kata_bundle.archive.packing import packing_record
 from kata_bundle.archive.zstd import current_recipe
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.digest import digest_bytes
@@ -45,7 +46,7 @@ def layer_of(
         unpacked_size_bytes=made.unpacked_size_bytes,
         origin="foreign" if foreign else "fixture",
         hermetic=False,
-        recipe=None if foreign else recipe.to_dict(),
+        recipe=None if foreign else packing_record(recipe),
         table=made.table,
     )
 

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from kata_bundle.archive.layer import scan_layer
+from kata_bundle.archive.packing import PACKER
 from kata_bundle.archive.toc import Table
 from kata_bundle.archive.zstd import current_recipe
 from kata_bundle.bundle.pack import Content, pack_contents
@@ -92,7 +93,7 @@ def test_equal_content_by_another_recipe_is_told_as_repacked(store, contents):
     assert (old.repacked, new.repacked, new.reused) == (None, older, False)
     library = current_recipe().library
     assert notes.lines == [
-        f"kernel (x86_64): same content, repacked (library 1.4.0 → {library}, frame size none → 2097152, min match none → 4)"
+        f"kernel (x86_64): same content, repacked (library 1.4.0 → {library}, frame size none → 2097152, min match none → 4, packer none → {PACKER})"
     ]
 
 
