@@ -22,7 +22,7 @@ _SHOWN = 20
 def dry_text(book: Rulebook, targets: Sequence[Target], conditions: frozenset[Condition]) -> str:
     """Return what would be made twice."""
     rows = [(one.component, one.arch.value, book.recipe(one).kind.value) for one in targets]
-    changed = "\n".join(f"  {one}: {one.text}" for one in type(next(iter(conditions)))) if conditions else "  nothing"
+    changed = "\n".join(f"  {one}: {one.text}" for one in sorted(conditions)) or "  nothing"
     table = table_text(("component", "arch", "from"), rows)
     return f"{table}\n\nwould make {plural(len(rows), 'component')} twice; changed for the second build:\n{changed}"
 

@@ -92,6 +92,7 @@ def test_equal_content_by_another_recipe_is_told_as_repacked(store, contents):
     new = pack_contents(contents[:1], store, recipe=current_recipe(3), source_date=DATE, jobs=1, progress=notes)[0]
     assert (old.repacked, new.repacked, new.reused) == (None, older, False)
     library = current_recipe().library
+    rest = f"min match none → 4, packer none → {PACKER}"
     assert notes.lines == [
         f"kernel (x86_64): same content, repacked (library 1.4.0 → {library}, frame size none → 2097152, min match none → 4, "
         f"packer none → {PACKER})"
