@@ -94,8 +94,7 @@ def test_equal_content_by_another_recipe_is_told_as_repacked(store, contents):
     library = current_recipe().library
     rest = f"min match none → 4, packer none → {PACKER}"
     assert notes.lines == [
-        f"kernel (x86_64): same content, repacked (library 1.4.0 → {library}, frame size none → 2097152, min match none → 4, "
-        f"packer none → {PACKER})"
+        f"kernel (x86_64): same content, repacked (library 1.4.0 → {library}, frame size none → 2097152, {rest})"
     ]
 
 
