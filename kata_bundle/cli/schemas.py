@@ -6,7 +6,7 @@ from kata_bundle.manifest.schema import SCHEMAS, file_name, model_schema, render
 
 __all__ = ["NAMES", "render", "schema_files"]
 
-_FOLDERS = {"build-rules": "build", "toolchains": "build", "bundle-index": "oci", "node-spec": "node"}
+_FOLDERS = {"build-rules": "build", "toolchains": "build", "repro": "build", "bundle-index": "oci", "node-spec": "node"}
 """Schemas of documents that are no manifests: name to folder below ``schemas/``."""
 
 NAMES = (*SCHEMAS, *_FOLDERS)
@@ -24,6 +24,10 @@ def render(name: str) -> str:
             from kata_bundle.build.toolchain import ToolchainsDocument
 
             return schema_text(name, model_schema(ToolchainsDocument))
+        case "repro":
+            from kata_bundle.build.repro.schema import repro_schema
+
+            return schema_text(name, repro_schema())
         case "bundle-index":
             from kata_bundle.oci.bundleschema import bundle_index_schema
 

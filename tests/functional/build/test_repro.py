@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 
+import jsonschema
 import pytest
 
 from kata_bundle.build.sandbox import bubblewrap_problem
@@ -29,6 +30,7 @@ def cli(tmp_path):
 
 def test_what_this_program_computes_itself_comes_out_the_same_and_is_packed_the_same(cli, tmp_path):
     document = json.loads(cli("repro", "nydus", "--arch", "x86_64", "--layer", "--json", "-q", "--keep", "kept").ok())
+    jsonschema.validate(document, json.loads((shipped("schemas") / "build/repro.schema.json").read_text()))
     (one,) = document["components"]
     assert (one["component"], one["arch"], one["identical"]) == ("nydus", "x86_64", True)
     assert one["tree"]["first"] == one["tree"]["second"]
