@@ -14,9 +14,10 @@ from kata_bundle.build.checkouts import put_tree_files
 from kata_bundle.build.debsource import unpack_source
 from kata_bundle.build.debsourcepins import fetch_source
 from kata_bundle.build.debtree import unpack_packages
+from kata_bundle.build.events import NOBODY
 from kata_bundle.build.facts import facts_of
+from kata_bundle.build.failures import build_failure
 from kata_bundle.build.fetch import fetch
-from kata_bundle.build.fixture import Content, render_fixture
 from kata_bundle.build.kinds import action_of, component_tree
 from kata_bundle.build.ociimage import pull_image
 from kata_bundle.build.repack import Repacker
@@ -24,31 +25,36 @@ from kata_bundle.build.rulebook import Target, local_tree
 from kata_bundle.build.rules import DebRecipe, FixtureRecipe, Kind
 from kata_bundle.build.schedule import Cancelled, run_graph
 from kata_bundle.build.sources import Sources
+from kata_bundle.build.standin import make_stand_in, parent_result
 from kata_bundle.build.toolchain import make_builder
 from kata_bundle.build.unpack import is_archive, part_of, unpack_archive
-from kata_bundle.build.workshop import Workshop
+from kata_bundle.build.watched import ACTION_UNIT, FetchProgress, Watch
+from kata_bundle.build.workshop import Cached, Workshop
 from kata_bundle.core.digest import CHUNK_SIZE
-from kata_bundle.core.errors import BuildError, BundleError, IntegrityError
+from kata_bundle.core.errors import BuildError, IntegrityError
 from kata_bundle.core.events import NO_PROGRESS
 from kata_bundle.core.relpath import parse_relpath
-from kata_bundle.core.tree import Directory, Entry, File, Tree
+from kata_bundle.core.tree import Directory, File, Tree
 from kata_bundle.store import ActionResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from kata_bundle.build.action import Action
     from kata_bundle.build.actionrules import Source
     from kata_bundle.build.apt import PackageSource
     from kata_bundle.build.deblock import DebPin
+    from kata_bundle.build.events import Watcher
     from kata_bundle.build.facts import ComponentFacts
     from kata_bundle.build.rulebook import Rulebook
+    from kata_bundle.build.rules import Recipe
+    from kata_bundle.build.workshop import Performed
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.digest import Digest
     from kata_bundle.core.events import Progress
-    from kata_bundle.core.relpath import RelPath
     from kata_bundle.store import Store
 
-__all__ = ["Built", "Target", "build_component", "build_plan", "find_component"]
+__all__ = ["Built", "Target", "build_component", "build_plan", "component_action", "find_component", "make_again"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,6 +121,40 @@ def find_component(book: Rulebook, store: Store, target: Target) -> Built | None
     return None if result is None or tree is None else _built(target, key, result, tree, is_cached=True)
 
 
+def component_action(
+    book: Rulebook,
+    store: Store,
+    target: Target,
+    *,
+    packages: PackageSource | None = None,
+    workshop: Workshop | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> Action:
+    """Return the action that makes a component whose recipe runs programs, its inputs in ``store`` and its parents made.
+
+    Raises :class:`BuildError` for a component of another kind; else as :func:`build_component` does.
+    """
+    recipe = book.recipe(target)
+    if not isinstance(recipe, ActionRecipe):
+        msg = f'component "{target.component}" on {target.arch} is made without running programs'
+        raise BuildError(msg)
+    build_plan(book, store, book.parents(target), jobs=1, packages=packages, workshop=workshop, progress=progress)
+    with Apt() as apt:
+        return _Maker(book, store, packages or apt, workshop or Workshop(), Cancelled(), progress).action(target, recipe)
+
+
+def make_again(
+    book: Rulebook, store: Store, target: Target, *, packages: PackageSource | None = None, progress: Progress = NO_PROGRESS
+) -> Tree:
+    """Return what the rule of a component makes, made even if ``store`` has its result, and without leaving one there.
+
+    The files are put into ``store``, the tree is not; what it needs is made first. Raises as :func:`build_component` does.
+    """
+    build_plan(book, store, book.parents(target), jobs=1, packages=packages, progress=progress)
+    with Apt() as apt:
+        return _Maker(book, store, packages or apt, Workshop(), Cancelled(), progress).fresh(target)
+
+
 def build_plan(
     book: Rulebook,
     store: Store,
@@ -125,25 +165,36 @@ def build_plan(
     workshop: Workshop | None = None,
     keep_going: bool = False,
     progress: Progress = NO_PROGRESS,
+    watcher: Watcher = NOBODY,
 ) -> tuple[Built, ...]:
     """Return all ``targets``, in their order, made by ``jobs`` threads after what they need; the trees do not depend on ``jobs``.
 
     The first error stops what has not begun, unless ``keep_going``: then everything that does not need a failed component is
     made. The error is raised when what has begun is over; of several, the one that is first in the order, the others named in its
-    text. Raises as :func:`build_component` does.
+    text. An interrupt ends what runs, whose programs are killed, and is raised after that. ``watcher`` is told of everything from
+    when all keys are known. Raises as :func:`build_component` does.
     """
     # All keys first: a missing rule, recipe or pin anywhere stops before any work. What is there needs nothing of its parents.
     order = book.order(targets)
     backend = (workshop or Workshop()).backend
     wanted = _needed(book, store, order, targets, is_walled=backend.is_hermetic)
+    parents = {target: book.parents(target) for target in wanted}
     cancelled = Cancelled()
-    with Apt() as apt:
-        source = apt if packages is None else packages
-        maker = _Maker(book, store, source, workshop or Workshop(), cancelled, progress)
-        parents = {target: book.parents(target) for target in wanted}
-        results, errors = run_graph(wanted, parents, maker.make, jobs=jobs, cancelled=cancelled, keep_going=keep_going)
-    if errors:
-        raise _first_error(errors, wanted, results)
+    watch = Watch(book, watcher, progress, cancelled.is_set)
+    watch.planned(wanted, targets, jobs)
+    ended: BaseException | None = None
+    try:
+        with Apt() as apt:
+            seen = FetchProgress(progress, watcher, cancelled.is_set)
+            maker = _Maker(book, store, packages or apt, workshop or Workshop(), cancelled, seen, watch)
+            results, errors = run_graph(wanted, parents, maker.make, jobs=jobs, cancelled=cancelled, keep_going=keep_going)
+        if errors:
+            raise build_failure(errors, wanted, results, parents)
+    except BaseException as error:
+        ended = error
+        raise
+    finally:
+        watch.over(ended)
     return tuple(results[target] for target in targets)
 
 
@@ -158,20 +209,16 @@ def _needed(
     return tuple(target for target in order if target in needed)
 
 
-def _first_error(errors: Mapping[Target, Exception], order: Sequence[Target], results: Mapping[Target, Built]) -> Exception:
-    first, *others = (errors[target] for target in order if target in errors)
-    left_out = [target.text for target in order if target not in errors and target not in results]
-    if isinstance(first, BundleError) and (others or left_out):
-        said = [f"also failed: {error}" for error in others]
-        if left_out:
-            said.append(f"not made: {', '.join(left_out)}")
-        first.args = ("\n".join([str(first), *said]), *first.args[1:])
-    return first
-
-
 class _Maker:
     def __init__(  # noqa: PLR0917
-        self, book: Rulebook, store: Store, packages: PackageSource, workshop: Workshop, cancelled: Cancelled, progress: Progress
+        self,
+        book: Rulebook,
+        store: Store,
+        packages: PackageSource,
+        workshop: Workshop,
+        cancelled: Cancelled,
+        progress: Progress,
+        watch: Watch | None = None,
     ) -> None:
         self._book = book
         self._store = store
@@ -180,24 +227,32 @@ class _Maker:
         self._workshop = workshop
         self._cancelled = cancelled
         self._progress = progress
+        self._watch = watch or Watch(book, NOBODY, progress, cancelled.is_set)
 
     def make(self, target: Target) -> Built:
+        """Return the component, looked for and else made, and tell of it."""
+        began = self._watch.started(target)
+        self._progress.start(target.text, None, ACTION_UNIT)
+        try:
+            built, result, cached = self._obtain(target)
+        except Exception as error:
+            self._watch.failed(target, began, error)
+            raise
+        finally:
+            self._progress.finish(target.text)
+        self._watch.finished(target, began, result, cached)
+        return built
+
+    def _obtain(self, target: Target) -> tuple[Built, ActionResult, Cached]:
         book, store = self._book, self._store
         key = book.key(target)
         result, tree = _known(store, key, is_walled=self._workshop.backend.is_hermetic)
         if result is not None and tree is not None:
-            return _built(target, key, result, tree, is_cached=True)
+            return _built(target, key, result, tree, is_cached=True), result, Cached.LOCAL
         recipe, facts = book.recipe(target), facts_of(book.catalog, target.component, target.arch)
         what = recipe.kind.value if recipe.kind.is_real else "fixture, not the real thing"
         self._progress.note(f"{target.arch}: making {target.component} ({what})")
-        hermetic = True  # but for actions, every kind is a function of pinned bytes that this program computes itself
-        match recipe:
-            case DebRecipe():
-                tree = self._repack(facts, recipe, book.pins(target))
-            case FixtureRecipe():
-                tree = self._stand_in(facts, recipe)
-            case ActionRecipe():
-                tree, hermetic = self._act(target, recipe)
+        tree, hermetic, done = self._make(target, recipe, facts)
         _check_outputs(facts, tree)
         result = ActionResult(
             tree=store.put_tree(tree),
@@ -205,27 +260,45 @@ class _Maker:
             version=book.version(target),
             hermetic=hermetic,
             ingredients=book.ingredients(target),
+            action=None if done is None else done.action,
+            log=None if done is None else done.log,
         )
         store.put_result(key, result)
-        return _built(target, key, result, tree, is_cached=False)
+        cached = Cached.NO if done is None else done.cached
+        if done is not None and cached is Cached.NO:
+            self._progress.note(f"{target.arch}: made {target.component} in {done.duration_s:.1f} s")
+        return _built(target, key, result, tree, is_cached=False), result, cached
 
-    def _act(self, target: Target, recipe: ActionRecipe) -> tuple[Tree, bool]:
+    def fresh(self, target: Target) -> Tree:
+        """Return what the rule makes without looking for a result or leaving one."""
+        facts = facts_of(self._book.catalog, target.component, target.arch)
+        tree, _, _ = self._make(target, self._book.recipe(target), facts)
+        _check_outputs(facts, tree)
+        return tree
+
+    def _make(self, target: Target, recipe: Recipe, facts: ComponentFacts) -> tuple[Tree, bool, Performed | None]:
+        done = None
+        hermetic = True  # but for actions, every kind is a function of pinned bytes that this program computes itself
+        match recipe:
+            case DebRecipe():
+                tree = self._repack(facts, recipe, self._book.pins(target))
+            case FixtureRecipe():
+                tree, hermetic = make_stand_in(self._book, self._store, target, recipe, facts)
+            case ActionRecipe():
+                action = self.action(target, recipe)
+                is_cancelled = self._cancelled.is_set
+                done = self._workshop.run(self._store, action, memory_mib=recipe.memory_mib, is_cancelled=is_cancelled)
+                tree, hermetic = component_tree(done.outputs, target.component), done.is_hermetic
+        return tree, hermetic, done
+
+    def action(self, target: Target, recipe: ActionRecipe) -> Action:
+        """Return the action that makes the component of what its parents' results are; its inputs are then in the store."""
         book, store = self._book, self._store
         toolchain, pinned = book.toolchain(recipe)
         builder = make_builder(toolchain, pinned, store, self._packages, progress=self._progress)
         sources = {source.name: self._source(target, source) for source in recipe.sources}
-        parents = {}
-        for parent in book.parents(target):
-            result = store.get_result(book.key(parent))
-            if result is None:
-                msg = f'component "{target.component}" needs "{parent.component}", which is not in the store'
-                raise BuildError(msg, retryable=True)
-            parents[parent.component] = store.get_tree(result.tree)
-        action = action_of(
-            recipe, target.component, target.arch, book.version(target), builder, sources, parents, store.put_bytes
-        )
-        done = self._workshop.run(store, action, memory_mib=recipe.memory_mib, is_cancelled=self._cancelled.is_set)
-        return component_tree(done.outputs, target.component), done.is_hermetic
+        parents = {one.component: store.get_tree(parent_result(book, store, target, one).tree) for one in book.parents(target)}
+        return action_of(recipe, target.component, target.arch, book.version(target), builder, sources, parents, store.put_bytes)
 
     def _source(self, target: Target, source: Source) -> Tree:
         book, store = self._book, self._store
@@ -284,16 +357,6 @@ class _Maker:
                 while stream.read(CHUNK_SIZE):
                     pass
         return repacker.finish()
-
-    def _stand_in(self, facts: ComponentFacts, recipe: FixtureRecipe) -> Tree:
-        entries: dict[RelPath, Entry] = {}
-        for path, entry in render_fixture(facts, recipe).items():
-            if isinstance(entry, Content):
-                digest = self._store.put_bytes(entry.data)
-                entries[path] = File(mode=entry.mode, size_bytes=len(entry.data), digest=digest)
-            else:
-                entries[path] = entry
-        return Tree.of(entries)
 
 
 def _built(target: Target, key: Digest, result: ActionResult, tree: Tree, *, is_cached: bool) -> Built:

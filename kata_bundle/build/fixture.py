@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.build.kataconfig import render_config
@@ -31,6 +32,7 @@ _IMAGE_SIZE: Final = 384 << 10
 _SMALL_SIZE: Final = 64 << 10
 _IMAGES: Final = (".img", ".image", ".initrd")
 _BLOCK: Final = 4096
+_NOT_MEASURED: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,11 +43,14 @@ class Content:
     data: bytes
 
 
-def render_fixture(facts: ComponentFacts, recipe: FixtureRecipe) -> Mapping[RelPath, Content | Symlink]:
+def render_fixture(
+    facts: ComponentFacts, recipe: FixtureRecipe, verity: Mapping[str, str] = _NOT_MEASURED
+) -> Mapping[RelPath, Content | Symlink]:
     """Return every file and link of the stand-in for a component, sorted by path.
 
     There is something for each output: what the recipe lists as a link becomes one, with a stand-in where it points (unless
-    that is elsewhere); configurations of known shims have their values. Raises :class:`BuildError` when a link is no output.
+    that is elsewhere); configurations of known shims have their values, and those of ``verity`` for images that are measured.
+    Raises :class:`BuildError` when a link is no output.
     """
     links = {link.at: link for link in recipe.links}
     stray = sorted(set(links) - set(facts.outputs))
@@ -68,7 +73,7 @@ def render_fixture(facts: ComponentFacts, recipe: FixtureRecipe) -> Mapping[RelP
     for config in facts.configs:
         path = parse_relpath(config.path)
         header = f'# {_first_line(path.rpartition("/")[2])}# Settings of shim "{config.shim}" on {facts.arch}.\n'
-        entries[path] = Content(mode=0o644, data=render_config(config, facts.arch, header).encode())
+        entries[path] = Content(mode=0o644, data=render_config(config, facts.arch, header, verity).encode())
     entries[RelPath(_MARKER.format(component=facts.component))] = _text(f"component {facts.component}", facts)
     return dict(sorted(entries.items()))
 

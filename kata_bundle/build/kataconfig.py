@@ -9,12 +9,15 @@ component has.
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from kata_bundle.core.arch import Arch
 from kata_bundle.manifest.catalog import RuntimeFamily
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kata_bundle.build.facts import ConfigFacts
     from kata_bundle.manifest.catalog import ShimConfig
 
@@ -24,14 +27,18 @@ Value = str | int | bool | list[str]
 
 _MACHINES: Final = {Arch.X86_64: "q35", Arch.AARCH64: "virt", Arch.S390X: "s390-ccw-virtio", Arch.PPC64LE: "pseries"}
 _DEFAULT_VCPUS: Final = 1
+_NOT_MEASURED: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-def render_config(facts: ConfigFacts, arch: Arch, header: str) -> str:
-    """Return the TOML text of the file, ``header`` (comment lines) first."""
+def render_config(facts: ConfigFacts, arch: Arch, header: str, verity: Mapping[str, str] = _NOT_MEASURED) -> str:
+    """Return the TOML text of the file, ``header`` (comment lines) first.
+
+    ``verity`` has, by the path of an image, the dm-verity parameters that a kernel checks it with.
+    """
     table = f"hypervisor.{facts.config.hypervisor_table}"
-    parts = [header, _table(table, _hypervisor(facts.config, arch))]
+    parts = [header, _table(table, _hypervisor(facts.config, arch, verity))]
     for path in facts.config.guest_extension_images:
-        entry: dict[str, Value] = {"name": _extension(path), "path": path, "verity_params": ""}
+        entry: dict[str, Value] = {"name": _extension(path), "path": path, "verity_params": verity.get(path, "")}
         parts.append(_table(f"{table}.guest_extension_images", entry, is_array=True))
     timeout: dict[str, Value] = {"dial_timeout_ms": 10} if facts.family is RuntimeFamily.RUST else {"dial_timeout": 60}
     agent: dict[str, Value] = {"enable_debug": False, "kernel_modules": []}
@@ -40,7 +47,7 @@ def render_config(facts: ConfigFacts, arch: Arch, header: str) -> str:
     return "\n".join(parts)
 
 
-def _hypervisor(config: ShimConfig, arch: Arch) -> dict[str, Value]:
+def _hypervisor(config: ShimConfig, arch: Arch, verity: Mapping[str, str]) -> dict[str, Value]:
     values: dict[str, Value | None] = {"path": config.hypervisor_path}
     if config.hypervisor_path is not None:
         values["valid_hypervisor_paths"] = [config.hypervisor_path]
@@ -58,6 +65,7 @@ def _hypervisor(config: ShimConfig, arch: Arch) -> dict[str, Value]:
         "machine_type": _MACHINES[arch] if config.hypervisor_table == "qemu" else None,
         "enable_annotations": list(config.enable_annotations),
         "kernel_params": "" if config.kernel is not None else None,
+        "kernel_verity_params": None if config.image is None or config.installed_initrd else verity.get(config.image),
         "default_vcpus": _DEFAULT_VCPUS,
         "default_maxvcpus": 0,
         "default_memory": config.default_memory_mib,

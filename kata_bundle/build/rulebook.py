@@ -24,12 +24,16 @@ from kata_bundle.build.resolve import Lack, Resolver
 from kata_bundle.build.rulefile import load_rules, rules_folder
 from kata_bundle.build.rules import DebRecipe, FixtureRecipe, Kind
 from kata_bundle.build.toolchain import (
+    FILE_NAME as TOOLCHAINS_FILE,
+)
+from kata_bundle.build.toolchain import (
     load_toolchain_lock,
     load_toolchains,
     require_toolchain,
     toolchain_ingredients,
     toolchain_key,
 )
+from kata_bundle.build.verity import measured_images
 from kata_bundle.core import canonical
 from kata_bundle.core.diagnostics import did_you_mean
 from kata_bundle.core.digest import digest_bytes, digest_stream
@@ -39,13 +43,14 @@ from kata_bundle.core.relpath import RelPath
 from kata_bundle.core.tree import File, Symlink, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from kata_bundle.build.actionrules import Source
     from kata_bundle.build.deblock import DebLock, DebPin
     from kata_bundle.build.debsource import SourcePin
     from kata_bundle.build.rules import Recipe, Rule
     from kata_bundle.build.toolchain import PinnedToolchain, Toolchain
+    from kata_bundle.build.verity import MeasuredImage
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.digest import Digest
     from kata_bundle.core.tree import Entry
@@ -85,6 +90,7 @@ class Rulebook:
         source_lock: SourceLock | None = None,
         folder: Path | None = None,
         profile: Profile = Profile.PACKAGES,
+        imported: Collection[Target] = (),
         resolver: Resolver | None = None,
     ) -> None:
         self.catalog = catalog
@@ -95,6 +101,8 @@ class Rulebook:
         """Where files beside rules lie."""
         self.profile = profile
         """Which recipe is used where a component has several."""
+        self.imported = frozenset(imported)
+        """What is taken from elsewhere instead of being made."""
         self.resolver = resolver or Resolver({}, {})
         self._resolved: dict[Target, tuple[Recipe, tuple[Lack, ...]]] = {}
         self._toolchains = toolchains or {}
@@ -109,6 +117,7 @@ class Rulebook:
         folder: Path | None = None,
         *,
         profile: Profile = Profile.PACKAGES,
+        imported: Collection[Target] = (),
         given: Mapping[str, Path] | None = None,
     ) -> Rulebook:
         """Return the rulebook of ``folder`` (default: the shipped rules) with the recipes of ``profile``.
@@ -126,6 +135,7 @@ class Rulebook:
             source_lock=load_source_lock(folder),
             folder=rules_folder(folder),
             profile=profile,
+            imported=imported,
             resolver=Resolver(given or {}, load_fetch_lock(rules_folder(folder))),
         )
 
@@ -206,9 +216,12 @@ class Rulebook:
         return tuple(self.source_lock.require(one.suite, one.source_package) for one in sources if one.source_package)
 
     def parents(self, target: Target) -> tuple[Target, ...]:
-        """Return the components that the recipe needs, on the same architecture."""
+        """Return the components that the recipe needs, on the same architecture: for configurations, the images they name."""
         recipe = self.recipe(target)
-        needs = recipe.needs if isinstance(recipe, ActionRecipe) else ()
+        if isinstance(recipe, ActionRecipe):
+            needs = recipe.needs
+        else:
+            needs = tuple(sorted({image.component for image in self.images(target).values()}))
         return tuple(Target(arch=target.arch, component=name) for name in needs)
 
     def toolchain(self, recipe: ActionRecipe) -> tuple[Toolchain, PinnedToolchain]:
@@ -218,6 +231,23 @@ class Rulebook:
     def package_tree(self, name: str, arch: Arch) -> tuple[Toolchain, PinnedToolchain]:
         """Return a pinned tree of packages; raises like :func:`require_toolchain`."""
         return require_toolchain(self._toolchains, self._pinned, name, arch)
+
+    def images(self, target: Target) -> Mapping[str, MeasuredImage]:
+        """Return the images, by path, whose hashes a stand-in's configurations state: the measured ones that a rule really makes.
+
+        A stand-in of an image cannot be checked by any kernel, and of an imported one only its tarball knows the hash.
+        """
+        if not isinstance(self.recipe(target), FixtureRecipe):
+            return {}
+        found = measured_images(self.catalog, facts_of(self.catalog, target.component, target.arch))
+        return {
+            path: image for path, image in found.items() if self._is_made(Target(arch=target.arch, component=image.component))
+        }
+
+    def _is_made(self, target: Target) -> bool:
+        rule = self.rules.get(target.component)
+        recipe = None if rule is None else rule.find(target.arch, self.profile)
+        return recipe is not None and recipe.kind.is_real and target not in self.imported
 
     def version(self, target: Target) -> str:
         """Return the version of what the recipe makes."""

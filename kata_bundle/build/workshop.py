@@ -8,12 +8,14 @@ and nothing else, unless nothing may run here. Must not know: rules, protocols.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kata_bundle.build.action import encode_action
 from kata_bundle.build.sandbox import Backend, Limits, execute
 from kata_bundle.build.sandbox.execute import Executed
-from kata_bundle.core.digest import digest_bytes
+from kata_bundle.build.sandbox.logs import ActionError
+from kata_bundle.core.digest import parse_digest
 from kata_bundle.core.errors import BuildError, IntegrityError, RemoteError
 from kata_bundle.core.events import NO_PROGRESS
 from kata_bundle.store import ActionResult
@@ -23,10 +25,30 @@ if TYPE_CHECKING:
 
     from kata_bundle.build.action import Action, EncodedAction
     from kata_bundle.build.remote import Guarded, RemoteExecutor
+    from kata_bundle.core.digest import Digest
     from kata_bundle.core.events import Progress
     from kata_bundle.store import Store
 
-__all__ = ["Workshop"]
+__all__ = ["Cached", "Performed", "Workshop"]
+
+
+class Cached(StrEnum):
+    """Whether something was done for a result, and else where it came from."""
+
+    LOCAL = "local"
+    """It was in the store."""
+    REMOTE = "remote"
+    """A shared cache had it."""
+    NO = "no"
+    """It was made, here or by a server."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Performed(Executed):
+    """What an action made, which one it was, and where that came from."""
+
+    action: Digest
+    cached: Cached
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +65,7 @@ class Workshop:
     """Run nothing on this machine: what neither caches nor executor give is an error."""
     progress: Progress = NO_PROGRESS
 
-    def run(self, store: Store, action: Action, *, memory_mib: int | None, is_cancelled: Callable[[], bool]) -> Executed:
+    def run(self, store: Store, action: Action, *, memory_mib: int | None, is_cancelled: Callable[[], bool]) -> Performed:
         """Return what ``action`` makes, from ``store`` or a cache when it was made before.
 
         Raises like :func:`execute`; with ``is_remote_only`` also what the executor raises, or :class:`RemoteError` without one.
@@ -54,15 +76,37 @@ class Workshop:
         except IntegrityError:
             known = None  # the damaged part is set aside; what comes now takes its place
         if known is not None:
-            return Executed(outputs=store.get_tree(known.tree), log=digest_bytes(b""), duration_s=0.0, is_hermetic=known.hermetic)
-        done, source = self._obtain(store, action, encoded, memory_mib, is_cancelled)
+            return Performed(
+                outputs=store.get_tree(known.tree),
+                log=_log_of(store, known),
+                duration_s=0.0,
+                is_hermetic=known.hermetic,
+                action=encoded.digest,
+                cached=Cached.LOCAL,
+            )
+        try:
+            done, source = self._obtain(store, action, encoded, memory_mib, is_cancelled)
+        except ActionError as error:
+            error.action = encoded.digest
+            raise
+        except BuildError as error:
+            if is_cancelled():  # by what waited for a server
+                raise ActionError(str(error), is_cancelled=True) from error
+            raise
         if done.is_hermetic:
             self._remember(store, action, encoded, done)
             for cache in self.caches:
                 if cache is source:
                     break  # those after it were not asked
                 cache.share(store, action, encoded, done, progress=self.progress, is_cancelled=is_cancelled)
-        return done
+        return Performed(
+            outputs=done.outputs,
+            log=done.log,
+            duration_s=done.duration_s,
+            is_hermetic=done.is_hermetic,
+            action=encoded.digest,
+            cached=Cached.NO if source is None else Cached.REMOTE,
+        )
 
     def _obtain(
         self, store: Store, action: Action, encoded: EncodedAction, memory_mib: int | None, is_cancelled: Callable[[], bool]
@@ -100,3 +144,12 @@ class Workshop:
                 ingredients={"action": encoded.digest, "log": done.log},
             ),
         )
+
+
+def _log_of(store: Store, known: ActionResult) -> Digest:
+    """Return the digest of what the action printed, that of nothing when it is gone; either is in ``store``."""
+    try:
+        log = parse_digest(known.ingredients.get("log", ""))
+    except IntegrityError:
+        return store.put_bytes(b"")
+    return log if store.has(log) else store.put_bytes(b"")

@@ -77,8 +77,9 @@ def prepare(app: App, selection: Selection, store: Store | None, *, imported: st
     """
     catalog = app.catalog()
     plan = plan_closure(catalog, selection)
-    book = Rulebook.load(catalog, profile=app.profile)
     found = {} if imported == "ignore" or store is None else _imported(plan, store)
+    taken = [Target(arch=arch, component=component) for arch, component in found]
+    book = Rulebook.load(catalog, profile=app.profile, imported=taken)
     if imported == "only":
         missing = [f"{c.component} ({c.arch})" for c in plan.components if (c.arch, c.component) not in found]
         if missing:

@@ -118,6 +118,8 @@ def _records(store: Store, sizes: dict[Digest, int]) -> Iterator[_Record]:
 
 def _of_result(store: Store, result: ActionResult, sizes: dict[Digest, int]) -> Iterator[Digest]:
     yield from _closure(store, result.tree, sizes)
+    if result.log in sizes:
+        yield result.log
     for text in result.ingredients.values():
         yield from (Digest(found) for found in _DIGEST.findall(text) if Digest(found) in sizes)
 
@@ -142,8 +144,8 @@ def _closure(store: Store, digest: Digest, sizes: dict[Digest, int]) -> Iterator
 
 
 def _leftovers(root: Path) -> Iterator[Path]:
-    """Yield what is made again when needed: checked-out trees, folders of failed actions, downloads that were given up."""
-    for name in ("checkouts", "sandboxes", "downloads"):
+    """Yield what is made again when needed: checked-out trees, failed actions, given-up downloads, trees that differed."""
+    for name in ("checkouts", "sandboxes", "downloads", "repro"):
         folder = root / name
         if folder.is_dir():
             yield folder

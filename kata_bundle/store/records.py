@@ -36,16 +36,21 @@ class ActionResult:
     hermetic: bool
     ingredients: Mapping[str, str]
     """What the key was computed from, by name, so that two keys can be explained against each other."""
+    action: Digest | None = None
+    """Of what a rule with a command made: the digest of the action."""
+    log: Digest | None = None
+    """What that command printed: a blob, kept as long as this record."""
 
     def to_dict(self) -> dict[str, JsonValue]:
-        """Return the JSON form."""
-        return {
+        """Return the JSON form; what is not known is left out, so that earlier versions read such a record."""
+        document: dict[str, JsonValue] = {
             "tree": self.tree,
             "origin": self.origin,
             "version": self.version,
             "hermetic": self.hermetic,
             "ingredients": dict(self.ingredients),
         }
+        return document | {name: value for name, value in (("action", self.action), ("log", self.log)) if value is not None}
 
     @classmethod
     def from_dict(cls, value: object, *, where: str = "action result") -> ActionResult:
@@ -57,6 +62,8 @@ class ActionResult:
             version=fields.text("version"),
             hermetic=fields.boolean("hermetic"),
             ingredients=fields.text_map("ingredients"),
+            action=fields.optional_digest("action"),
+            log=fields.optional_digest("log"),
         )
         fields.done()
         return result

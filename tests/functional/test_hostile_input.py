@@ -14,7 +14,8 @@ from kata_bundle.core import canonical
 from kata_bundle.core.digest import digest_bytes
 from tests.fixtures import hostile, rawtar
 
-ARCH = ("--arch", "x86_64")
+# Where no image has to be made for the hash in a configuration.
+ARCH = ("--arch", "ppc64le")
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def tarball_folder(folder: Path, **tarballs: bytes) -> Path:
     folder.mkdir()
     for component, data in tarballs.items():
         (folder / f"kata-static-{component}.tar.zst").write_bytes(data)
-    rows = {"evil": {"x86_64": sorted(tarballs)}}
+    rows = {"evil": {"ppc64le": sorted(tarballs)}}
     (folder / "shim-components.json").write_text(json.dumps({"shims": rows}))
     return folder
 

@@ -34,7 +34,9 @@ from kata_bundle.build.sandbox.backend import (
     write_covers,
 )
 from kata_bundle.build.sandbox.checkout import checkout, remove_left, write_tree
-from kata_bundle.core.clock import monotonic
+from kata_bundle.build.sandbox.logs import ActionError, keep_log
+from kata_bundle.build.sandbox.surroundings import USUAL, other_order
+from kata_bundle.core.clock import monotonic, now
 from kata_bundle.core.errors import BuildError, BundleError, HostError
 from kata_bundle.core.fsops import about
 from kata_bundle.core.process import run_logged
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kata_bundle.build.action.model import Action
+    from kata_bundle.build.sandbox.surroundings import Surroundings
     from kata_bundle.core.digest import Digest
     from kata_bundle.core.tree import Entry
     from kata_bundle.store import Store
@@ -68,9 +71,11 @@ class Executed:
 
     outputs: Tree
     log: Digest
-    """What it printed."""
+    """What it printed, the middle of a very long text left out."""
     duration_s: float
     is_hermetic: bool
+    started_at: float = 0.0
+    """When the command began, in seconds since 1970; 0 when it did not run here."""
 
 
 def execute(
@@ -79,10 +84,12 @@ def execute(
     *,
     backend: Backend = Backend.BUBBLEWRAP,
     limits: Limits | None = None,
+    around: Surroundings = USUAL,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> Executed:
     """Run ``action`` and return what it made, with its files in ``store``.
 
+    Without walls, of ``around`` only environment, umask, processors, clock and scratch folder have an effect.
     Raises :class:`BuildError` when the command fails, takes too long, is cancelled, leaves out an output, writes elsewhere than
     its outputs and ``/tmp``, or makes more than ``limits`` allow; :class:`HostError` when this host has no sandbox;
     :class:`IntegrityError` when the store lacks an input.
@@ -90,40 +97,55 @@ def execute(
     limits = limits or Limits()
     if backend is Backend.BUBBLEWRAP and (problem := bubblewrap_problem()) is not None:
         raise problem
-    with _work_folder(store, action) as work:
-        argv, env = _prepare(store, action, work, backend, limits)
-        started = monotonic()
+    with _work_folder(store, action, around.scratch) as work:
+        argv, env = _prepare(store, action, work, backend, limits, around)
+        started_at, started = now(), monotonic()
         with open(work / "log", "xb") as log:
-            status = run_logged(argv, log=log, env=env, cwd=work / "build", timeout_s=action.timeout_s, is_cancelled=is_cancelled)
+            status = run_logged(
+                argv,
+                log=log,
+                env=env,
+                cwd=work / "build",
+                timeout_s=action.timeout_s,
+                is_cancelled=is_cancelled,
+                umask=around.umask,
+            )
         duration = monotonic() - started
         if status != 0:
             raise _failed(action, work, status, is_cancelled=is_cancelled())
         outputs = _collect(store, action, work, limits)
-        digest, _ = store.put_file(work / "log")
-    return Executed(outputs=outputs, log=digest, duration_s=duration, is_hermetic=backend.is_hermetic)
+        digest = keep_log(store, work / "log")
+    return Executed(outputs=outputs, log=digest, duration_s=duration, is_hermetic=backend.is_hermetic, started_at=started_at)
 
 
-def _prepare(store: Store, action: Action, work: Path, backend: Backend, limits: Limits) -> tuple[list[str], dict[str, str]]:
+def _prepare(  # noqa: PLR0917
+    store: Store, action: Action, work: Path, backend: Backend, limits: Limits, around: Surroundings
+) -> tuple[list[str], dict[str, str]]:
     build = work / "build"
     for name in ("build", "tmp", "proc"):
-        (work / name).mkdir(mode=0o755)
+        _make_folder(work / name)
     inputs: dict[str, Path] = {}
-    for at, tree in sorted(action.inputs.items()):
+    for number, (at, tree) in enumerate(sorted(action.inputs.items())):
         if at == ROOT:
             continue
         target = work / at
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target)
+        tree = normalized(tree)  # noqa: PLW2901
         if backend is Backend.NONE:
-            target.mkdir()
-            write_tree(store, normalized(tree), target)
+            _write_input(store, tree, target, around)
+        elif around.scratch is None:
+            inputs[_below_work(at)] = checkout(store, tree)
         else:
-            target.mkdir()
-            inputs[at] = checkout(store, normalized(tree))
+            place = inputs[_below_work(at)] = work / "inputs" / str(number)
+            place.mkdir(parents=True)
+            _write_input(store, tree, place, around)
     if backend is Backend.NONE:
-        return bare_command(action.argv, limits), bare_environment({**action.env, "TMPDIR": str(work / "tmp")})
+        env = bare_environment({**action.env, "TMPDIR": str(work / "tmp")}, around)
+        return bare_command(action.argv, limits, around), env
     write_covers(work / "proc")
     # The mount points are there for bubblewrap; every server makes the same ones.
-    root = Tree.of({**dict.fromkeys(map(RelPath, (WORK, "proc", "dev", "tmp")), Directory()), **_root_entries(action)})
+    points = {RelPath(point): Directory() for name in (around.folder, around.temporary) for point in _way(name)}
+    root = Tree.of({**dict.fromkeys(map(RelPath, (WORK, "proc", "dev", "tmp")), Directory()), **points, **_root_entries(action)})
     command = wrapped_command(
         action.argv,
         root=checkout(store, root),
@@ -133,10 +155,18 @@ def _prepare(store: Store, action: Action, work: Path, backend: Backend, limits:
         inputs=inputs,
         env=action.env,
         limits=limits,
-        folder=WORK,
+        around=around,
     )
     (work / "command").write_text(shlex.join(command) + "\n")
     return command, {}
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder and those that lead to it, with a mode that does not depend on the umask: the command sees it."""
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir()
+        path.chmod(0o755)
 
 
 def shell_command(folder: Path) -> list[str]:
@@ -152,6 +182,21 @@ def shell_command(folder: Path) -> list[str]:
         raise BuildError(msg) from None
     # A new session would take the terminal away.
     return [*(word for word in command[: at + 2] if word != "--new-session"), "--", "/bin/sh"]
+
+
+def _write_input(store: Store, tree: Tree, folder: Path, around: Surroundings) -> None:
+    order = None if around.scratch is None or not tree.entries else other_order(tree, checkout(store, tree), folder)
+    write_tree(store, tree, folder, order=order)
+
+
+def _below_work(at: RelPath) -> str:
+    return at.removeprefix(f"{WORK}/")
+
+
+def _way(path: str) -> list[str]:
+    """Return ``path`` and every folder that leads to it."""
+    names = path.split("/")
+    return ["/".join(names[:count]) for count in range(1, len(names) + 1)]
 
 
 def _root_entries(action: Action) -> dict[RelPath, Entry]:
@@ -173,7 +218,8 @@ def _collect(store: Store, action: Action, work: Path, limits: Limits) -> Tree:
         problems.append(f"its outputs have {size} bytes, {limits.output_bytes} are allowed")
     if problems:
         msg = f"{action.name}: " + "; ".join(problems)
-        raise BuildError(msg, hint=f"declare outputs in the rule, write what is not kept to /tmp; look into {build}")
+        hint = f"declare outputs in the rule, write what is not kept to /tmp; look into {build}"
+        raise ActionError(msg, hint=hint, log=work / "log")
     entries: dict[RelPath, Entry] = {}
     for path in action.outputs:
         place = build / path
@@ -210,24 +256,24 @@ def _size(path: Path) -> int:
     )
 
 
-def _failed(action: Action, work: Path, status: int | None, *, is_cancelled: bool) -> BuildError:
+def _failed(action: Action, work: Path, status: int | None, *, is_cancelled: bool) -> ActionError:
     with open(work / "log", "rb") as log:
         log.seek(max(0, os.fstat(log.fileno()).st_size - _SHOWN))
         tail = log.read().decode("utf-8", "replace").strip()
-    if status is None:
-        reason = "was cancelled" if is_cancelled else f"did not end within {action.timeout_s:g} s"
-    else:
-        reason = f"failed with exit code {status}"
+    if status is None and is_cancelled:
+        return ActionError(f"{action.name} was cancelled", is_cancelled=True)
+    reason = f"did not end within {action.timeout_s:g} s" if status is None else f"failed with exit code {status}"
     room = os.statvfs(work)
     if room.f_bavail * room.f_frsize < _SCARCE_BYTES:
         reason += f", and the file system of {work.parent} is full"
     msg = f"{action.name} {reason}" + (f":\n{tail}" if tail else "")
-    return BuildError(msg, hint=f"the whole log: {work / 'log'}; the work folder is kept: kata-bundle debug shell {work.name}")
+    hint = f"the whole log: {work / 'log'}; the work folder is kept: kata-bundle debug shell {work.name}"
+    return ActionError(msg, hint=hint, status=status, log=work / "log")
 
 
 @contextmanager
-def _work_folder(store: Store, action: Action) -> Iterator[Path]:
-    parent = store.root / SANDBOXES
+def _work_folder(store: Store, action: Action, scratch: Path | None) -> Iterator[Path]:
+    parent = scratch or store.root / SANDBOXES
     parent.mkdir(exist_ok=True)
     _drop_old(parent)
     work = Path(tempfile.mkdtemp(prefix=f"{_SAFE.sub('-', action.name)[:60]}-", dir=parent))
@@ -240,8 +286,9 @@ def _work_folder(store: Store, action: Action) -> Iterator[Path]:
                 (work / _MARK).touch()
                 yield work
         except BundleError as error:
-            # Nobody looks into what this host's own trouble ended, and a full disk needs the room.
-            is_kept = not isinstance(error, HostError) and (work / "log").exists()
+            # Nobody looks into what an interrupt or this host's own trouble ended, and a full disk needs the room.
+            is_cancelled = isinstance(error, ActionError) and error.is_cancelled
+            is_kept = not isinstance(error, HostError) and not is_cancelled and (work / "log").exists()
             raise
         finally:
             if is_kept:
