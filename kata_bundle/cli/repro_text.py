@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kata_bundle.build.repro import Condition
 from kata_bundle.cli.render import plural, table_text
 from kata_bundle.core.relpath import printable
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kata_bundle.build import Rulebook, Target
-    from kata_bundle.build.repro import Condition, Verdict
+    from kata_bundle.build.repro import Verdict
     from kata_bundle.cli.repro_cmd import Checked
 
 __all__ = ["dry_text", "markdown_text", "verdicts_text"]
@@ -73,18 +74,34 @@ def _only_digest(verdict: Verdict) -> str:
 
 
 def markdown_text(checked: Sequence[Checked]) -> str:
-    """Return a table with one row a component and architecture."""
+    """Return a table with a row for each component; beside real ones, stand-ins that came out the same are only named."""
+    stand_ins = [one for one in checked if one.is_same and one.verdict is not None and one.verdict.kind == "fixture"]
+    if len(stand_ins) == len(checked):
+        stand_ins = []
     rows = ["| component | architecture | made by | version | tree | layer | changed |", "|---|---|---|---|---|---|---|"]
     for one in checked:
-        verdict = one.verdict
-        if verdict is None:
-            rows.append(f"| {one.target.component} | {one.target.arch} | | {one.version} | could not be made | | |")
+        if one in stand_ins:
             continue
-        layer = "" if one.layer is None else _cell(one.layer)
-        changed = ", ".join(sorted(verdict.variation.varied)) or "nothing"
-        cells = (one.target.component, one.target.arch.value, verdict.kind, one.version, _cell(verdict), layer, changed)
-        rows.append(f"| {' | '.join(cells)} |")
+        verdict, kind, tree, layer, changed = one.verdict, "", "could not be made", "", ""
+        if verdict is not None:
+            kind, tree = verdict.kind, _cell(verdict)
+            layer = "" if one.layer is None else _cell(one.layer)
+            changed = _changed(verdict)
+        rows.append(f"| {' | '.join((one.target.component, one.target.arch.value, kind, one.version, tree, layer, changed))} |")
+    if stand_ins:
+        names: dict[str, list[str]] = {}
+        for one in stand_ins:
+            names.setdefault(one.target.component, []).append(one.target.arch.value)
+        listed = ", ".join(f"{name} ({', '.join(arches)})" for name, arches in names.items())
+        rows += ["", f"The same, too: {plural(len(stand_ins), 'fixture')}, which are stand-ins: {listed}."]
     return "\n".join(rows)
+
+
+def _changed(verdict: Verdict) -> str:
+    left, varied = verdict.variation.left, sorted(verdict.variation.varied)
+    if len(varied) + len(left) < len(Condition):
+        return ", ".join(varied) or "nothing"
+    return f"everything but {', '.join(sorted(left))}" if left else "everything"
 
 
 def _cell(verdict: Verdict) -> str:
