@@ -53,7 +53,8 @@ def pack(dest: str, *trees: str, level: int = 10) -> None:
     """Pack trees as layers, what :mod:`kata_bundle.bundle.pack` does without a store's records."""
     import os
 
-    from kata_bundle.archive.layer import pack_layer, read_tree
+    from kata_bundle.archive.layer import pack_layer
+    from kata_bundle.archive.readtree import read_tree
     from kata_bundle.archive.zstd import current_recipe
     from kata_bundle.core.tree import File
 

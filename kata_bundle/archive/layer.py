@@ -7,15 +7,12 @@ come from.
 
 from __future__ import annotations
 
-import os
-import stat
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
 from kata_bundle.archive.agreement import check_table
-from kata_bundle.archive.directories import Directories
 from kata_bundle.archive.extract import ExtractOptions, LayerJob, extract_layers
 from kata_bundle.archive.extracted import Extracted
 from kata_bundle.archive.frames import FrameRecord
@@ -28,12 +25,12 @@ from kata_bundle.archive.tarwriter import tar_size, write_tar
 from kata_bundle.archive.toc import Table, render_trailer
 from kata_bundle.archive.unpack import TaskStream, check_packed, extract_stream
 from kata_bundle.archive.zstd import open_compressor, open_decompressor
-from kata_bundle.core.digest import CHUNK_SIZE, Digest, HashingReader, HashingWriter
-from kata_bundle.core.errors import ArchiveError, IntegrityError
+from kata_bundle.core.digest import Digest, HashingReader, HashingWriter
+from kata_bundle.core.errors import ArchiveError
 from kata_bundle.core.events import NO_PROGRESS, Progress
 from kata_bundle.core.record import record
-from kata_bundle.core.relpath import RelPath, os_bytes, os_text, quoted
-from kata_bundle.core.tree import Directory, Entry, File, Hardlink, Symlink, Tree
+from kata_bundle.core.relpath import RelPath, quoted
+from kata_bundle.core.tree import Entry, File, Symlink, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +43,7 @@ if TYPE_CHECKING:
     from kata_bundle.core.fsops import FileOps
     from kata_bundle.core.streams import Writable
 
-__all__ = ["Extracted", "PackedLayer", "extract_layer", "pack_layer", "read_tree", "scan_layer"]
+__all__ = ["Extracted", "PackedLayer", "extract_layer", "pack_layer", "scan_layer"]
 
 
 @record
@@ -230,57 +227,6 @@ def extract_layer(
     )
 
 
-def read_tree(
-    directory: Path,
-    *,
-    on_progress: Callable[[int], None] | None = None,
-    on_special: Callable[[RelPath], None] | None = None,
-    known: Callable[[RelPath, os.stat_result], Digest | None] | None = None,
-) -> Tree:
-    """Return the content of ``directory``, every byte hashed, no link followed; modes with all twelve bits.
-
-    Names of one file below ``directory`` become hard links. ``on_progress`` is told of every number of bytes read. What is
-    neither file, directory nor symbolic link is told to ``on_special``; without it :class:`IntegrityError` lists them. ``known``
-    is asked with every entry before it is read; a digest that it returns for a file is taken without reading. Raises ``OSError``.
-    """
-    entries: dict[RelPath, Entry] = {}
-    inodes: dict[tuple[int, int], RelPath] = {}
-    special: list[str] = []
-    pending = [""]
-    with Directories(directory) as directories:
-        while pending:
-            parent = pending.pop()
-            descriptor = directories.descriptor(parent)
-            with os.scandir(descriptor) as listing:
-                names = sorted(os.fsencode(item.name) for item in listing)
-            for name in names:
-                text = os_text(name)
-                path = RelPath(f"{parent}/{text}" if parent else text)
-                found = os.lstat(name, dir_fd=descriptor)
-                mode = stat.S_IMODE(found.st_mode)
-                trusted = None if known is None else known(path, found)
-                if stat.S_ISDIR(found.st_mode):
-                    entries[path] = Directory(mode=mode)
-                    pending.append(path)
-                elif stat.S_ISLNK(found.st_mode):
-                    target = os.readlink(name, dir_fd=descriptor)
-                    entries[path] = Symlink(target=os_text(target))
-                elif not stat.S_ISREG(found.st_mode):
-                    (on_special or special.append)(path)
-                elif (first := inodes.setdefault((found.st_dev, found.st_ino), path)) != path:
-                    entries[path] = Hardlink(target=first)
-                elif trusted is not None:
-                    entries[path] = File(mode=mode, size_bytes=found.st_size, digest=trusted)
-                else:
-                    digest, size = _digest_file(name, descriptor, on_progress)
-                    entries[path] = File(mode=mode, size_bytes=size, digest=digest)
-    if special:
-        shown = ", ".join(quoted(path) for path in sorted(special, key=os_bytes)[:10]) + (", ..." if len(special) > 10 else "")
-        msg = f"{directory} has {len(special)} entries that are no file, directory or symbolic link: {shown}"
-        raise IntegrityError(msg)
-    return Tree.of(entries)
-
-
 class _Watched:
     """A content whose bytes are shown to a finder of holes as they are read."""
 
@@ -303,13 +249,3 @@ class _Watched:
 
 def _opener(entry: Entry, open_file: Callable[[Digest], BinaryIO]) -> Opener | None:
     return partial(open_file, entry.digest) if isinstance(entry, File) else None
-
-
-def _digest_file(name: bytes, directory: int, on_progress: Callable[[int], None] | None) -> tuple[Digest, int]:
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-    with open(descriptor, "rb", buffering=0) as stream:
-        reader = HashingReader(cast("BinaryIO", stream))
-        while chunk := reader.read(CHUNK_SIZE):
-            if on_progress is not None:
-                on_progress(len(chunk))
-    return reader.digest, reader.size_bytes

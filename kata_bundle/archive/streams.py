@@ -5,12 +5,13 @@ Must not know: formats.
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 __all__ = ["COPY_SIZE", "Opener", "Source", "open_source", "size_left"]
 
@@ -27,11 +28,11 @@ Source: TypeAlias = "BinaryIO | Path"
 @contextmanager
 def open_source(source: Source) -> Iterator[BinaryIO]:
     """Yield ``source`` as a stream; a path is opened and closed here, a stream is left open."""
-    if isinstance(source, Path):
+    if not isinstance(source, os.PathLike):
+        yield source
+    else:
         with source.open("rb", buffering=0) as stream:
             yield cast("BinaryIO", stream)
-    else:
-        yield source
 
 
 def size_left(stream: BinaryIO) -> int | None:

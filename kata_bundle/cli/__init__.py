@@ -1,9 +1,11 @@
 """Command line: parse, call one function, render. The only room that prints.
 
-Nothing but ``sys`` is imported until the arguments were looked at, and nothing but click until a command runs, so that
-``--version``, ``--help``, shell completion and an install with nothing to do cost little more than the interpreter.
+Nothing but ``os`` and ``sys`` is imported until the arguments were looked at, and nothing but click until a command runs, so that
+``--version``, ``--help``, shell completion and an install with nothing to do cost little more than the interpreter. A plainly
+spelled install does without click.
 """
 
+import os
 import sys
 
 __all__ = ["main"]
@@ -21,6 +23,10 @@ def main(argv: list[str] | None = None) -> int:
         from kata_bundle.cli.quick import answer
 
         code = answer(arguments[1:])
+        if code is None and "_KATA_BUNDLE_COMPLETE" not in os.environ:
+            from kata_bundle.cli.direct import install
+
+            code = install(arguments[1:])
         if code is not None:
             return code
     from kata_bundle.cli.root import run

@@ -1,25 +1,20 @@
-"""What every command shares: output form, progress, the store, and options that mean the same everywhere."""
+"""What every command shares: options that mean the same everywhere."""
 
 from __future__ import annotations
 
-import os
-import sys
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from kata_bundle.cli.invocation import App
 from kata_bundle.core.arch import Arch
-from kata_bundle.core.events import NO_PROGRESS
 from kata_bundle.core.profile import DEFAULT_PROFILE, Profile
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
-    from kata_bundle.core.events import Progress
-    from kata_bundle.manifest.catalog import Catalog
     from kata_bundle.plan.selection import Selection
-    from kata_bundle.store import Store
 
 __all__ = [
     "App",
@@ -37,100 +32,9 @@ __all__ = [
     "quiet_option",
     "sandbox_option",
     "selection_options",
+    "source_option",
     "store_option",
 ]
-
-
-@dataclass(slots=True)
-class App:
-    """State of one invocation. Data goes to standard output, words for people to standard error."""
-
-    json: bool = False
-    quiet: bool = False
-    verbose: bool = False
-    dry_run: bool = False
-    jobs: int = 0
-    store_path: str | None = None
-    sandbox: str = "bubblewrap"
-    manifests: str | None = None
-    profile: Profile = DEFAULT_PROFILE
-    _progress: Any = field(default=None)
-
-    def emit(self, document: object, text: Callable[[], str]) -> None:
-        """Print a result: ``document`` as JSON with ``--json``, else the text that ``text()`` renders."""
-        click.echo(self.rendered(document, text), nl=False)
-
-    def rendered(self, document: object, text: Callable[[], str]) -> str:
-        """Return what :meth:`emit` prints."""
-        if self.json:
-            from kata_bundle.core.canonical import dumps_pretty
-
-            return dumps_pretty(document)
-        return text().rstrip("\n") + "\n"
-
-    def say(self, message: str) -> None:
-        """Tell the person one line (standard error); silent with ``--quiet``."""
-        if not self.quiet:
-            if self._progress is not None:
-                self._progress.note(message)
-            else:
-                click.echo(message, err=True)
-
-    @property
-    def progress(self) -> Progress:
-        """Progress bars on a terminal; without one only the lines that work notes; nothing with ``--quiet``."""
-        if self.quiet:
-            return NO_PROGRESS
-        if self._progress is None:
-            from kata_bundle.cli.progress import LineProgress, TerminalProgress
-
-            self._progress = TerminalProgress() if sys.stderr.isatty() else LineProgress()
-        progress: Progress = self._progress
-        return progress
-
-    def close(self) -> None:
-        """End a live progress display, so that what is printed next stands on lines of its own."""
-        if self._progress is not None:
-            self._progress.close()
-            self._progress = None
-
-    @property
-    def job_count(self) -> int:
-        """Number of worker threads: ``--jobs``, else the processors this process may use."""
-        return self.jobs or len(os.sched_getaffinity(0))
-
-    def catalog(self) -> Catalog:
-        """Return the catalog of ``--manifests`` (default: the shipped one); findings of severity error stop the command."""
-        from pathlib import Path
-
-        from kata_bundle.cli.render import findings_text
-        from kata_bundle.core.errors import FindingsError
-        from kata_bundle.manifest import load_catalog
-
-        catalog, report = load_catalog(Path(self.manifests) if self.manifests else None)
-        if catalog is None:
-            click.echo(findings_text(report), err=True)
-            message = f"the manifests have {report.errors} error(s)"
-            raise FindingsError(message, hint="kata-bundle check shows them with their places")
-        return catalog
-
-    def store(self, *, create: bool = True, hold: bool = True) -> Store:
-        """Return the store of ``--store``, else the default one; with ``--dry-run`` or without ``create`` none is made.
-
-        A store that may be written to is freed of what killed writers left and, with ``hold``, kept from collectors until the
-        command ends.
-        """
-        from pathlib import Path
-
-        from kata_bundle.store import Store
-
-        is_writable = create and not self.dry_run
-        store = Store(Path(self.store_path) if self.store_path else Store.default_root(), create=is_writable)
-        if is_writable:
-            if hold:
-                store.hold()
-            store.sweep()
-        return store
 
 
 pass_app = click.make_pass_decorator(App, ensure=True)
@@ -204,6 +108,33 @@ profile_option = _option(
     show_envvar=True,
     help="Which recipes are used where a component has several: packages (repacked ones), source (compiled from the "
     f"distribution's sources) or upstream (from upstream's own) [default: {DEFAULT_PROFILE}].",
+)
+
+
+class GivenSources(click.ParamType[Any]):
+    """Folders of sources as ``NAME=DIR``; the environment has one a line, since folders may hold any other character."""
+
+    name = "source"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the word."""
+        del param, ctx
+        return value
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """Return the lines that are not empty."""
+        return [line.strip() for line in rv.splitlines() if line.strip()]
+
+
+source_option = _option(
+    "--source",
+    target="sources",
+    type=GivenSources(),
+    multiple=True,
+    metavar="NAME=DIR",
+    envvar="KATA_BUNDLE_SOURCES",
+    show_envvar=True,
+    help="A folder for rules that use a source given by name, such as kata-containers=DIR.",
 )
 node_jobs_option = _option(
     "-j", "--jobs", target="jobs", type=click.IntRange(1, 256), metavar="N", help="Threads that unpack [default: 2]."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 
-import click
+from kata_bundle.cli.invocation import write
 
 __all__ = ["LineProgress", "TerminalProgress"]
 
@@ -24,7 +24,7 @@ class LineProgress:
 
     def note(self, message: str) -> None:
         """Print one line."""
-        click.echo(message, err=True)
+        write(f"{message}\n", to_people=True)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from kata_bundle.cli.app import App, dry_run_option, json_option, pass_app, quiet_option
-from kata_bundle.cli.site_options import live_machine, show_plan, site_options, tell_restarts
+from kata_bundle.cli.site_options import site_options
+from kata_bundle.cli.sites import live_machine, show_plan, tell_restarts
 
 __all__ = ["command"]
 

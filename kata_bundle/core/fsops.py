@@ -7,7 +7,6 @@ raise from there to stop the program, or fail one call with ENOSPC or EIO, at ev
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import os
@@ -242,7 +241,7 @@ class FileOps:
         self.announce("exchange", first)
         call = _libc("renameat2")
         if call(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE):
-            code = ctypes.get_errno()
+            code = _libc_errno()
             raise OSError(code, os.strerror(code), first, None, second)
 
     def sync_file_system(self, path: str) -> None:
@@ -251,7 +250,7 @@ class FileOps:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             if _libc("syncfs")(descriptor):
-                code = ctypes.get_errno()
+                code = _libc_errno()
                 raise OSError(code, os.strerror(code), path)
         finally:
             os.close(descriptor)
@@ -301,11 +300,19 @@ def _share_blocks(source: int, target: int) -> bool:
 
 def _libc(name: str) -> Callable[..., int]:
     """Return a function of the C library that Python does not wrap; ``OSError`` ENOSYS where this C library lacks it."""
+    import ctypes
+
     try:
         function: Callable[..., int] = getattr(ctypes.CDLL(None, use_errno=True), name)
     except AttributeError:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), name) from None
     return function
+
+
+def _libc_errno() -> int:
+    import ctypes
+
+    return ctypes.get_errno()
 
 
 if sys.platform != "linux":  # pragma: no cover

@@ -14,7 +14,7 @@ import posixpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kata_bundle.archive.layer import read_tree
+from kata_bundle.archive.readtree import read_tree
 from kata_bundle.core import clock
 from kata_bundle.core.digest import Digest, digest_stream
 from kata_bundle.core.errors import HostError

@@ -7,9 +7,6 @@ packed layer of each lies. Must not know: what is installed, or where.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -352,6 +349,10 @@ class TarballDirectory(_Local):
     def _pack(self, component: str) -> LayerRef:
         if component not in self._packed:
             if self._scratch is None:
+                import shutil
+                import tempfile
+                import weakref
+
                 self._scratch = tempfile.mkdtemp(prefix="kata-bundle-")
                 weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
             path = Path(self._scratch, tarball_name(component))

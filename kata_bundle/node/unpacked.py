@@ -51,7 +51,7 @@ def read_unpacked(folder: Path) -> Unpacked:
     Set-id bits are dropped. Raises :class:`HostError` when there is no such directory, and what
     :func:`~kata_bundle.archive.layer.read_tree` raises.
     """
-    from kata_bundle.archive.layer import read_tree
+    from kata_bundle.archive.readtree import read_tree
 
     if not folder.is_dir():
         msg = f'"{folder}" is not a directory'

@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kata_bundle.archive.layer import read_tree
+from kata_bundle.archive.readtree import read_tree
 from kata_bundle.core.errors import HostError, IntegrityError
 from kata_bundle.core.record import field, record
 from kata_bundle.core.relpath import RelPath, parents

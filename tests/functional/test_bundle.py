@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kata_bundle.archive.layer import read_tree
+from kata_bundle.archive.readtree import read_tree
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.componentmap import ComponentMap
 from kata_bundle.core.resources import shipped

@@ -22,7 +22,8 @@ import atheris
 with atheris.instrument_imports(include=["kata_bundle.archive", "kata_bundle.core"]):
     from kata_bundle.archive.deltaformat import read_table
     from kata_bundle.archive.extract import ExtractOptions, LayerJob, extract_layers
-    from kata_bundle.archive.layer import read_tree, scan_layer
+    from kata_bundle.archive.layer import scan_layer
+    from kata_bundle.archive.readtree import read_tree
     from kata_bundle.archive.tarreader import Limits
     from kata_bundle.archive.toc import Table, render_trailer
     from kata_bundle.core.errors import IntegrityError

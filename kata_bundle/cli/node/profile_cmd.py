@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from kata_bundle.cli.app import App, dry_run_option, json_option, pass_app, quiet_option
-from kata_bundle.cli.site_options import machine_for, site_options
+from kata_bundle.cli.site_options import site_options
+from kata_bundle.cli.sites import machine_for
 
 if TYPE_CHECKING:
     from kata_bundle.node.profiles import ProfileChange

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kata_bundle.archive.layer import extract_layer, pack_layer, read_tree, scan_layer
+from kata_bundle.archive.layer import extract_layer, pack_layer, scan_layer
+from kata_bundle.archive.readtree import read_tree
 from kata_bundle.archive.zstd import current_recipe
 from kata_bundle.core.digest import Digest, digest_bytes
 from kata_bundle.core.errors import ArchiveError

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from kata_bundle.archive.extract import LayerJob, Reuse, extract_layers
-from kata_bundle.archive.layer import read_tree
 from kata_bundle.archive.placer import write_with_holes
+from kata_bundle.archive.readtree import read_tree
 from kata_bundle.core.process import run
 from kata_bundle.core.tree import File
 from tests.unit.archive.layers import TREE, write_layer

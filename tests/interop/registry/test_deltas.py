@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kata_bundle.archive.layer import read_tree
+from kata_bundle.archive.readtree import read_tree
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.digest import digest_bytes
 from kata_bundle.oci import open_bundle

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from kata_bundle.archive.extract import ExtractOptions, LayerJob, Reuse, extract_layers
 from kata_bundle.archive.framewriter import FramePool, cut_frames
-from kata_bundle.archive.layer import PackedLayer, pack_layer, read_tree, scan_layer
+from kata_bundle.archive.layer import PackedLayer, pack_layer, scan_layer
 from kata_bundle.archive.layerfile import LayerFile
+from kata_bundle.archive.readtree import read_tree
 from kata_bundle.archive.tarwriter import tar_size
 from kata_bundle.archive.toc import Table, render_trailer
 from kata_bundle.archive.zstd import FrameDecoder, current_recipe

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kata_bundle.archive.kata import iter_kata_entries
-from kata_bundle.archive.layer import PackedLayer, extract_layer, pack_layer, read_tree, scan_layer
+from kata_bundle.archive.layer import PackedLayer, extract_layer, pack_layer, scan_layer
+from kata_bundle.archive.readtree import read_tree
 from kata_bundle.archive.tarheader import Kind
 from kata_bundle.archive.zstd import current_recipe, open_compressor, open_decompressor
 from kata_bundle.core.digest import Digest

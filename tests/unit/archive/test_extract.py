@@ -13,9 +13,10 @@ import pytest
 
 from kata_bundle.archive import known
 from kata_bundle.archive.extract import ExtractOptions, LayerJob, Reuse, extract_layers
-from kata_bundle.archive.layer import PackedLayer, extract_layer, read_tree, scan_layer
+from kata_bundle.archive.layer import PackedLayer, extract_layer, scan_layer
 from kata_bundle.archive.layerfile import FrameReader, LayerFile
 from kata_bundle.archive.placer import Placer
+from kata_bundle.archive.readtree import read_tree
 from kata_bundle.archive.toc import Table, render_trailer
 from kata_bundle.archive.zstd import FrameCompressor, FrameDecoder, current_recipe
 from kata_bundle.core import canonical

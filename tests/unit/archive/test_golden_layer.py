@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from kata_bundle.archive.extract import LayerJob, extract_layers
-from kata_bundle.archive.layer import read_tree, scan_layer
+from kata_bundle.archive.layer import scan_layer
 from kata_bundle.archive.layerfile import LayerFile
+from kata_bundle.archive.readtree import read_tree
 from kata_bundle.archive.toc import TableRef
 from kata_bundle.archive.zstd import current_recipe
 from kata_bundle.core.digest import digest_bytes

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from kata_bundle.archive.layer import extract_layer, read_tree, scan_layer
+from kata_bundle.archive.layer import extract_layer, scan_layer
+from kata_bundle.archive.readtree import read_tree
 from kata_bundle.archive.tarreader import Limits
 from kata_bundle.core.digest import digest_bytes
 from kata_bundle.core.errors import ArchiveError, IntegrityError

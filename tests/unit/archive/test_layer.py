@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from kata_bundle.archive.kata import check_symlink, iter_kata_entries, rewrite_target
-from kata_bundle.archive.layer import extract_layer, pack_layer, read_tree, scan_layer
+from kata_bundle.archive.layer import extract_layer, pack_layer, scan_layer
+from kata_bundle.archive.readtree import read_tree
 from kata_bundle.archive.zstd import Recipe, current_recipe
 from kata_bundle.core.digest import Digest, digest_bytes
 from kata_bundle.core.errors import ArchiveError, IntegrityError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench import parts, smoke
 from bench.debs import RELEASES, load_lock
-from kata_bundle.archive.layer import read_tree
+from kata_bundle.archive.readtree import read_tree
 
 
 def laid_out(release, folder):
