@@ -187,11 +187,8 @@ NOBODY: Watcher = _Nobody()
 
 
 def document(event: Event, time: str) -> dict[str, Any]:
-    """Return the JSON form of an event that happened at ``time``, its name and time first."""
-    values = event.model_dump(mode="json")
-    first = {"version": values.pop("version"), "time": time, "event": values.pop("event")}
-    del values["time"]
-    return {**first, **values}
+    """Return the JSON form of an event that happened at ``time``."""
+    return {**event.model_dump(mode="json"), "time": time}
 
 
 def event_schema() -> dict[str, Any]:

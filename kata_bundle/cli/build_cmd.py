@@ -20,6 +20,7 @@ from kata_bundle.cli.app import (
     store_option,
 )
 from kata_bundle.cli.remote_options import remote_options
+from kata_bundle.cli.eventstream import events_options, watching
 from kata_bundle.core.arch import Arch
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from kata_bundle.build import Built, Rule, Rulebook, Target
     from kata_bundle.build.rules import Recipe
     from kata_bundle.cli.remote_options import RemoteChoice
+    from kata_bundle.cli.eventstream import EventsChoice
 
 __all__ = ["command"]
 
@@ -39,6 +41,7 @@ Examples:
   kata-bundle build --arch all
   kata-bundle build --remote-cache grpcs://cache.example --remote-instance kata
   kata-bundle build --list"""
+  kata-bundle build kernel --events-fd 3 3>events.jsonl
 )
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...")
 @arch_option
@@ -52,6 +55,7 @@ Examples:
 @click.option("--keep-going", "-k", is_flag=True, help="After a failure make everything that does not need what failed.")
 @remote_options
 @store_option
+@events_options
 @manifests_option
 @profile_option
 @sandbox_option
@@ -70,6 +74,7 @@ def command(
     remote: RemoteChoice,
 ) -> None:
     """Make components, by default all that have a rule, and keep them in the store.
+    events: EventsChoice,
 
     What was made before from the same rule, pins and facts is found and not made again. Pinned packages come from this machine's
     Debian mirror, once. A fixture is a stand-in of the right shape that does not run.
@@ -93,15 +98,17 @@ def command(
         document = {"components": [_dry_document(target, built) for target, built in found]}
         app.emit(document, lambda: _dry_text(book, found))
         return
-    built = build_plan(
-        book,
-        store,
-        targets,
-        jobs=app.job_count,
-        workshop=workshop,
-        keep_going=keep_going,
-        progress=app.progress,
-    )
+    with watching(app, events) as watcher:
+        built = build_plan(
+            book,
+            store,
+            targets,
+            jobs=app.job_count,
+            workshop=workshop,
+            keep_going=keep_going,
+            progress=app.progress,
+            watcher=watcher,
+        )
     app.close()
     app.emit({"components": [one.to_dict() for one in built]}, lambda: _text(built))
 

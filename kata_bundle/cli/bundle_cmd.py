@@ -21,9 +21,11 @@ from kata_bundle.cli.app import (
     store_option,
 )
 from kata_bundle.cli.remote_options import remote_options
+from kata_bundle.cli.eventstream import events_options
 
 if TYPE_CHECKING:
     from kata_bundle.cli.make import Made, Prepared
+    from kata_bundle.cli.eventstream import EventsChoice
     from kata_bundle.cli.remote_options import RemoteChoice
     from kata_bundle.plan.selection import Selection
 
@@ -53,6 +55,7 @@ Examples:
 @click.option("--level", type=click.IntRange(1, 22), default=10, show_default=True, help="zstd level of the layers.")
 @remote_options
 @store_option
+@events_options
 @manifests_option
 @profile_option
 @sandbox_option
@@ -73,6 +76,7 @@ def command(
     remote: RemoteChoice,
 ) -> None:
     """Build, pack and assemble the selected shims as an OCI layout, each component once.
+    events: EventsChoice,
 
     What the store has is used again. The same inputs give the same bytes, on any machine and with any --jobs; dates inside are
     SOURCE_DATE_EPOCH or 2020-01-01.
@@ -98,7 +102,7 @@ def command(
         return
     if changed:
         app.say(f"wrote {lock_path}")
-    made = make_layers(app, prepared, store, recipe=current_recipe(level), source_date=source_date, remote=remote)
+    made = make_layers(app, prepared, store, recipe=current_recipe(level), source_date=source_date, remote=remote, events=events)
     layers = [one.layer for one in made]
     document: dict[str, Any] = {"layers": [one.to_dict() for one in made]}
     what = (prepared.catalog, prepared.plan, layers, store)

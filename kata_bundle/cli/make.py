@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kata_bundle.build import Rulebook, Target, build_plan
 from kata_bundle.bundle.pack import Content, pack_contents
+from kata_bundle.cli.eventstream import NO_EVENTS, watching
 from kata_bundle.cli.remote_options import NO_REMOTE, open_workshop
 from kata_bundle.core.errors import LockError, UsageError
 from kata_bundle.plan.closure import plan_closure
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from kata_bundle.archive.zstd import Recipe
     from kata_bundle.cli.app import App
+    from kata_bundle.cli.eventstream import EventsChoice
     from kata_bundle.cli.remote_options import RemoteChoice
     from kata_bundle.core.arch import Arch
     from kata_bundle.manifest.catalog import Catalog
@@ -126,13 +128,23 @@ def ensure_lock(prepared: Prepared, path: Path, *, locked: bool, dry_run: bool) 
 
 
 def make_layers(
-    app: App, prepared: Prepared, store: Store, *, recipe: Recipe, source_date: int, remote: RemoteChoice = NO_REMOTE
+    app: App,
+    prepared: Prepared,
+    store: Store,
+    *,
+    recipe: Recipe,
+    source_date: int,
+    remote: RemoteChoice = NO_REMOTE,
+    events: EventsChoice = NO_EVENTS,
 ) -> list[Made]:
     """Return the layer of every planned component, in plan order, making and packing what the store lacks."""
     planned = prepared.plan.components
     targets = [Target(arch=c.arch, component=c.component) for c in planned if (c.arch, c.component) not in prepared.imported]
     workshop = open_workshop(app, remote)
-    built = build_plan(prepared.book, store, targets, jobs=app.job_count, workshop=workshop, progress=app.progress)
+    with watching(app, events) as watcher:
+        built = build_plan(
+            prepared.book, store, targets, jobs=app.job_count, workshop=workshop, progress=app.progress, watcher=watcher
+        )
     contents = [
         Content(
             component=b.component,

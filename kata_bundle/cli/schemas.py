@@ -6,20 +6,31 @@ from kata_bundle.manifest.schema import SCHEMAS, file_name, model_schema, render
 
 __all__ = ["NAMES", "render", "schema_files"]
 
-_FOLDERS = {"build-rules": "build", "toolchains": "build", "repro": "build", "bundle-index": "oci", "node-spec": "node"}
+_FOLDERS = {
+    "build-rules": "build",
+    "build-events": "build",
+    "toolchains": "build",
+    "repro": "build",
+    "bundle-index": "oci",
+    "node-spec": "node",
+}
 """Schemas of documents that are no manifests: name to folder below ``schemas/``."""
 
 NAMES = (*SCHEMAS, *_FOLDERS)
 """The names of all schemas."""
 
 
-def render(name: str) -> str:
+def render(name: str) -> str:  # noqa: PLR0911 - one for each document
     """Return the text of the schema ``name``."""
     match name:
         case "build-rules":
             from kata_bundle.build.rulefile import RuleDocument
 
             return schema_text(name, model_schema(RuleDocument))
+        case "build-events":
+            from kata_bundle.build.events import event_schema
+
+            return schema_text(name, event_schema())
         case "toolchains":
             from kata_bundle.build.toolchain import ToolchainsDocument
 

@@ -24,10 +24,11 @@ def monotonic() -> float:
     return time.monotonic()
 
 
-def timestamp(at: float | None = None) -> str:
-    """Return ``at`` (default: now) as ``2026-11-24T09:00:00Z``."""
+def timestamp(at: float | None = None, *, milliseconds: bool = False) -> str:
+    """Return ``at`` (default: now) as ``2026-11-24T09:00:00Z``, or with ``milliseconds`` as ``2026-11-24T09:00:00.000Z``."""
     moment = datetime.fromtimestamp(now() if at is None else at, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{moment.microsecond // 1000:03d}Z" if milliseconds else f"{text}Z"
 
 
 def source_date() -> int:

@@ -19,10 +19,12 @@ from kata_bundle.cli.app import (
     store_option,
 )
 
+from kata_bundle.cli.remote_options import remote_options
 if TYPE_CHECKING:
     from kata_bundle.build.apt import Apt
     from kata_bundle.build.image import PayloadImage
     from kata_bundle.plan.selection import Selection
+    from kata_bundle.cli.remote_options import RemoteChoice
 
 __all__ = ["command"]
 
@@ -54,6 +56,7 @@ Examples:
 )  # fmt: skip
 @click.option("--refresh-base", is_flag=True, help="Pin the base's packages anew, as the mirror has them today, and end.")
 @store_option
+@remote_options
 @manifests_option
 @profile_option
 @jobs_option
@@ -75,6 +78,7 @@ def command(
     refresh_base: bool,
 ) -> None:
     """Make the multi-architecture image that a chart deploys: a base, the installer, and the components of the selection.
+    remote: RemoteChoice,
 
     No container daemon and no root is needed. The same pins, program and components give the same bytes. What each layer weighs
     and what the program costs to start is printed.
@@ -109,7 +113,7 @@ def command(
         components, maps = {}, {}
         if not pull:
             prepared = prepare(app, selection, store, imported=imported)
-            made = make_layers(app, prepared, store, recipe=recipe, source_date=source_date)
+            made = make_layers(app, prepared, store, recipe=recipe, source_date=source_date, remote=remote)
             for arch in prepared.plan.arches:
                 components[arch] = [one.layer for one in made if one.layer.arch is arch]
                 rows = {
