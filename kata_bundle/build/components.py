@@ -379,10 +379,8 @@ def _known(store: Store, key: Digest, *, is_walled: bool = False) -> tuple[Actio
     With ``is_walled`` also when it was made without walls: nobody can tell by its key with which tools.
     """
     try:
-        result = store.get_result(key)
-        if result is None or (is_walled and not result.hermetic):
-            return None, None
-        return result, store.get_tree(result.tree)
+        found = store.find_result(key)
+        return (None, None) if found is None or (is_walled and not found[0].hermetic) else found
     except IntegrityError:
         # The store has set the damaged part aside; making the component again repairs it.
         return None, None

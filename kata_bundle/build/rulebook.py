@@ -108,6 +108,8 @@ class Rulebook:
         self._toolchains = toolchains or {}
         self._pinned = pinned or {}
         self._ingredients: dict[Target, Mapping[str, str]] = {}
+        self._keys: dict[Target, Digest] = {}
+        self._toolchain_keys: dict[tuple[str, Arch], Digest] = {}
         self._on_the_way: list[Target] = []
 
     @classmethod
@@ -303,7 +305,10 @@ class Rulebook:
 
     def key(self, target: Target) -> Digest:
         """Return the rule key; raises as :meth:`ingredients` does."""
-        return key_of(self.ingredients(target))
+        known = self._keys.get(target)
+        if known is None:
+            known = self._keys[target] = key_of(self.ingredients(target))
+        return known
 
     def known_ingredients(self, key: Digest) -> Mapping[str, str] | None:
         """Return what ``key`` was computed from, when it is the key of a target or toolchain that was asked for here."""
@@ -335,6 +340,12 @@ class Rulebook:
             add(target)
         return tuple(result)
 
+    def _toolchain_key(self, name: str, arch: Arch) -> Digest:
+        known = self._toolchain_keys.get((name, arch))
+        if known is None:
+            known = self._toolchain_keys[name, arch] = toolchain_key(*self.package_tree(name, arch))
+        return known
+
     def _parts(self, target: Target) -> dict[str, Any]:
         recipe, lacks = self._resolve(target)
         if lacks:
@@ -348,13 +359,12 @@ class Rulebook:
         if parents:
             parts["parents"] = parents
         if isinstance(recipe, ActionRecipe):
-            toolchain, pinned = self.toolchain(recipe)
-            parts["toolchain"] = toolchain_key(toolchain, pinned)
+            parts["toolchain"] = self._toolchain_key(recipe.toolchain, recipe.machine)
             parts["version"] = self.version(target)
             parts["program"] = ACTION_VERSION
             if pins := self.source_packages(target):
                 parts["source_packages"] = [pin.to_key() for pin in pins]
-            trees = {s.name: toolchain_key(*self.package_tree(s.tree, target.arch)) for s in recipe.sources if s.tree}
+            trees = {s.name: self._toolchain_key(s.tree, target.arch) for s in recipe.sources if s.tree}
             if trees:
                 parts["trees"] = trees
             if given := {s.name: self.resolver.tree(s.checkout).digest for s in recipe.sources if s.checkout}:

@@ -6,6 +6,7 @@ The results are those of doing one after the other. Must not know: what the work
 from __future__ import annotations
 
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from heapq import heapify, heappop, heappush
 from threading import Event
 from typing import TYPE_CHECKING, TypeVar
 
@@ -40,17 +41,18 @@ def run_graph(
     """
     cost = _chains(order, parents, weights or {})
     rank = {item: (-cost[item], number) for number, item in enumerate(order)}
-    waiting = {item: {parent for parent in parents.get(item, ()) if parent in rank} for item in order}
+    missing, children = _edges(order, parents)
+    # A heap, so that the effort grows with the number of items and of what they need, no faster.
+    ready = [(rank[item], item) for item in order if not missing[item]]
+    heapify(ready)
     results: dict[Item, Result] = {}
     errors: dict[Item, Exception] = {}
     running: dict[Future[Result], Item] = {}
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
         try:
-            while waiting or running:
-                stopped = cancelled.is_set() or (errors and not keep_going)
-                ready = sorted((item for item, needs in waiting.items() if not needs), key=rank.__getitem__)
-                for item in [] if stopped else ready[: jobs - len(running)]:
-                    del waiting[item]
+            while ready or running:
+                while ready and len(running) < max(1, jobs) and not (cancelled.is_set() or (errors and not keep_going)):
+                    _, item = heappop(ready)
                     running[pool.submit(function, item)] = item
                 if not running:
                     break
@@ -60,8 +62,10 @@ def run_graph(
                     error = future.exception()
                     if error is None:
                         results[item] = future.result()
-                        for needs in waiting.values():
-                            needs.discard(item)
+                        for child in children[item]:
+                            missing[child] -= 1
+                            if not missing[child]:
+                                heappush(ready, (rank[child], child))
                     elif isinstance(error, Exception):
                         errors[item] = error
                         if not keep_going:
@@ -72,6 +76,18 @@ def run_graph(
             cancelled.set()
             raise
     return results, errors
+
+
+def _edges(order: Sequence[Item], parents: Mapping[Item, Sequence[Item]]) -> tuple[dict[Item, int], dict[Item, list[Item]]]:
+    """Return how many others each item waits for, and who waits for it."""
+    children: dict[Item, list[Item]] = {item: [] for item in order}
+    missing: dict[Item, int] = {}
+    for item in order:
+        needs = {parent for parent in parents.get(item, ()) if parent in children}
+        missing[item] = len(needs)
+        for parent in needs:
+            children[parent].append(item)
+    return missing, children
 
 
 def _chains(order: Sequence[Item], parents: Mapping[Item, Sequence[Item]], weights: Mapping[Item, float]) -> dict[Item, float]:

@@ -205,14 +205,22 @@ class Store:
 
         Raises :class:`IntegrityError` for a damaged record or tree document, which is then in quarantine.
         """
+        found = self.find_result(key)
+        return None if found is None else found[0]
+
+    def find_result(self, key: Digest) -> tuple[ActionResult, Tree] | None:
+        """Return what :meth:`get_result` does and its tree; raises like it."""
         value = self._actions.get(hex_part(key))
         if value is None:
             return None
         result = ActionResult.from_dict(value)
-        if not self.has_tree(result.tree):
+        if not self.has(result.tree):
+            return None
+        tree = self.get_tree(result.tree)
+        if self.missing_files(tree):
             return None
         self._actions.renew(hex_part(key))
-        return result
+        return result, tree
 
     def result_record(self, key: Digest) -> ActionResult | None:
         """Return what is remembered under ``key`` whether or not its files are still there, ``None`` when nothing is."""
