@@ -19,8 +19,8 @@ from kata_bundle.cli.app import (
     sandbox_option,
     store_option,
 )
-from kata_bundle.cli.remote_options import remote_options
 from kata_bundle.cli.eventstream import events_options, watching
+from kata_bundle.cli.remote_options import remote_options
 from kata_bundle.core.arch import Arch
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from kata_bundle.build import Built, Rule, Rulebook, Target
     from kata_bundle.build.rules import Recipe
-    from kata_bundle.cli.remote_options import RemoteChoice
     from kata_bundle.cli.eventstream import EventsChoice
+    from kata_bundle.cli.remote_options import RemoteChoice
 
 __all__ = ["command"]
 
@@ -40,8 +40,8 @@ Examples:
   kata-bundle build kernel qemu --arch x86_64,aarch64
   kata-bundle build --arch all
   kata-bundle build --remote-cache grpcs://cache.example --remote-instance kata
-  kata-bundle build --list"""
   kata-bundle build kernel --events-fd 3 3>events.jsonl
+  kata-bundle build --list"""
 )
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...")
 @arch_option
@@ -54,8 +54,8 @@ Examples:
 )
 @click.option("--keep-going", "-k", is_flag=True, help="After a failure make everything that does not need what failed.")
 @remote_options
-@store_option
 @events_options
+@store_option
 @manifests_option
 @profile_option
 @sandbox_option
@@ -72,9 +72,9 @@ def command(
     rules: str | None,
     keep_going: bool,
     remote: RemoteChoice,
+    events: EventsChoice,
 ) -> None:
     """Make components, by default all that have a rule, and keep them in the store.
-    events: EventsChoice,
 
     What was made before from the same rule, pins and facts is found and not made again. Pinned packages come from this machine's
     Debian mirror, once. A fixture is a stand-in of the right shape that does not run.

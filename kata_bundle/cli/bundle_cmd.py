@@ -20,12 +20,12 @@ from kata_bundle.cli.app import (
     selection_options,
     store_option,
 )
-from kata_bundle.cli.remote_options import remote_options
 from kata_bundle.cli.eventstream import events_options
+from kata_bundle.cli.remote_options import remote_options
 
 if TYPE_CHECKING:
-    from kata_bundle.cli.make import Made, Prepared
     from kata_bundle.cli.eventstream import EventsChoice
+    from kata_bundle.cli.make import Made, Prepared
     from kata_bundle.cli.remote_options import RemoteChoice
     from kata_bundle.plan.selection import Selection
 
@@ -54,8 +54,8 @@ Examples:
 )  # fmt: skip
 @click.option("--level", type=click.IntRange(1, 22), default=10, show_default=True, help="zstd level of the layers.")
 @remote_options
-@store_option
 @events_options
+@store_option
 @manifests_option
 @profile_option
 @sandbox_option
@@ -74,9 +74,9 @@ def command(
     imported: str,
     level: int,
     remote: RemoteChoice,
+    events: EventsChoice,
 ) -> None:
     """Build, pack and assemble the selected shims as an OCI layout, each component once.
-    events: EventsChoice,
 
     What the store has is used again. The same inputs give the same bytes, on any machine and with any --jobs; dates inside are
     SOURCE_DATE_EPOCH or 2020-01-01.

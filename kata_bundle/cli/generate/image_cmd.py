@@ -18,13 +18,13 @@ from kata_bundle.cli.app import (
     selection_options,
     store_option,
 )
-
 from kata_bundle.cli.remote_options import remote_options
+
 if TYPE_CHECKING:
     from kata_bundle.build.apt import Apt
     from kata_bundle.build.image import PayloadImage
-    from kata_bundle.plan.selection import Selection
     from kata_bundle.cli.remote_options import RemoteChoice
+    from kata_bundle.plan.selection import Selection
 
 __all__ = ["command"]
 
@@ -55,8 +55,8 @@ Examples:
     help="Upstream's versions.yaml [default: a record of what the image holds].",
 )  # fmt: skip
 @click.option("--refresh-base", is_flag=True, help="Pin the base's packages anew, as the mirror has them today, and end.")
-@store_option
 @remote_options
+@store_option
 @manifests_option
 @profile_option
 @jobs_option
@@ -76,9 +76,9 @@ def command(
     without_nydus: bool,
     versions: str | None,
     refresh_base: bool,
+    remote: RemoteChoice,
 ) -> None:
     """Make the multi-architecture image that a chart deploys: a base, the installer, and the components of the selection.
-    remote: RemoteChoice,
 
     No container daemon and no root is needed. The same pins, program and components give the same bytes. What each layer weighs
     and what the program costs to start is printed.
