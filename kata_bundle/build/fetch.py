@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from kata_bundle.core.events import Progress
     from kata_bundle.store import Store
 
-__all__ = ["fetch"]
+__all__ = ["download_whole", "fetch"]
 
 _ATTEMPTS: Final = 3
 _TIMEOUT_S: Final = 60.0
@@ -110,6 +110,50 @@ def _attempt(url: str, partial: Path, size: int, task: str, progress: Progress) 
                 response.release_conn()
     except urllib3.exceptions.HTTPError as error:
         return f"{type(error).__name__}: {str(error)[:200]}"
+
+
+def download_whole(urls: tuple[str, ...], path: Path, *, what: str, max_bytes: int, progress: Progress) -> Path:
+    """Return ``path``, written with what the first address that answers serves, whose length and digest nobody stated.
+
+    Raises :class:`RemoteError` naming every address when none serves it whole within ``max_bytes``.
+    """
+    reasons = []
+    for url in urls:
+        reason = _whole(url, path, max_bytes)
+        if reason is None:
+            progress.note(f"fetched {what}, {path.stat().st_size} bytes")
+            return path
+        reasons.append(f"{url}: {reason}")
+    msg = f"{what} cannot be fetched:\n  " + "\n  ".join(reasons)
+    raise RemoteError(msg, hint="is the address reachable from here?", retryable=True)
+
+
+def _whole(url: str, path: Path, max_bytes: int) -> str | None:
+    """Write what ``url`` serves; return why it did not come to its end, ``None`` when it did."""
+    import urllib3
+
+    timeout = urllib3.Timeout(connect=_TIMEOUT_S, read=_TIMEOUT_S)
+    headers = {"Accept-Encoding": "identity", "User-Agent": "kata-bundle"}
+    have = 0
+    try:
+        with _pool(url) as pool:
+            response = pool.request(
+                "GET", url, headers=headers, preload_content=False, timeout=timeout, retries=False, redirect=True
+            )
+            try:
+                if response.status != 200:
+                    return f"answered {response.status} {response.reason or ''}".rstrip()
+                with open(path, "wb") as sink:
+                    for chunk in response.stream(_CHUNK):
+                        have += len(chunk)
+                        if have > max_bytes:
+                            return f"is larger than {max_bytes} bytes"
+                        sink.write(chunk)
+            finally:
+                response.release_conn()
+    except urllib3.exceptions.HTTPError as error:
+        return f"{type(error).__name__}: {str(error)[:200]}"
+    return None
 
 
 def _pool(url: str) -> PoolManager:

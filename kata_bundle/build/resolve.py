@@ -95,7 +95,12 @@ class Resolver:
                 lacks[Lack(what=f"a pin of {source.entry}", remedy=f"{COMMAND}, with the sources given")] = None
                 return source
             url, version = versions.entry(source.entry)
-            places = {"url": url.rstrip("/"), "version": version, "number": _plain(version), "arch": arch.value}
+            places = {
+                "url": url.rstrip("/").removesuffix(".git"),
+                "version": version,
+                "number": _plain(version),
+                "arch": arch.value,
+            }
             source = replace(source, urls=tuple(_filled(one, places) for one in source.urls))
         name = file_name(source)
         pin = self._pins.get((source.entry or source.name, name))

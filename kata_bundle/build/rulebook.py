@@ -164,7 +164,10 @@ class Rulebook:
             try:
                 self.package_tree(name, arch)
             except LockError as error:
-                found.append(Lack(what=f'packages of toolchain "{name}" for {arch}', remedy=error.hint or str(error)))
+                found.append(Lack(what=f'pins of toolchain "{name}" for {arch} machines', remedy=error.hint or str(error)))
+            except BuildError:
+                remedy = f"state it in {TOOLCHAINS_FILE}, then kata-bundle lock toolchains {name}"
+                found.append(Lack(what=f'toolchain "{name}" for {arch} machines', remedy=remedy))
         for source in recipe.sources:
             for name in source.packages:
                 if self.lock.find(source.suite, name, target.arch) is None:
@@ -172,23 +175,27 @@ class Rulebook:
                     found.append(Lack(what=f"a pin of package {name} ({target.arch.debian_name})", remedy=remedy))
         return tuple(dict.fromkeys(found))
 
+    def lacking(self, targets: Iterable[Target]) -> Mapping[Lack, tuple[Target, ...]]:
+        """Return all that ``targets``, and what they need, lack, each with the components that lack it."""
+        found: dict[Lack, list[Target]] = {}
+        seen: set[Target] = set()
+        ways = list(targets)
+        for target in ways:  # which grows on the way
+            if target in seen or target in self.imported:
+                continue
+            seen.add(target)
+            for lack in self.lacks(target):
+                found.setdefault(lack, []).append(target)
+            ways += self.parents(target)
+        return {lack: tuple(names) for lack, names in found.items()}
+
     def require_all(self, targets: Iterable[Target]) -> None:
         """Raise :class:`LockError` that names all that ``targets``, and what they need, lack."""
-        seen: dict[Target, tuple[Lack, ...]] = {}
-        ways = list(targets)
-        while ways:
-            target = ways.pop(0)
-            if target not in seen:
-                seen[target] = self.lacks(target)
-                ways += self.parents(target)
-        lacks = {
-            lack: [t.text for t in seen if lack in seen[t]]
-            for lack in dict.fromkeys(one for some in seen.values() for one in some)
-        }
-        if lacks:
-            said = "\n  ".join(f"{lack.text}   (for {', '.join(names)})" for lack, names in lacks.items())
-            msg = f"something is lacking to make {next(target for target in seen if seen[target]).text}:\n  {said}"
-            raise LockError(msg, hint="; ".join(dict.fromkeys(lack.remedy for lack in lacks)))
+        lacking = self.lacking(targets)
+        if lacking:
+            said = "\n  ".join(f"{lack.text}   (for {', '.join(t.text for t in names)})" for lack, names in lacking.items())
+            msg = f"not all that is needed is here:\n  {said}"
+            raise LockError(msg, hint="kata-bundle build --list shows what each component needs")
 
     def _resolve(self, target: Target) -> tuple[Recipe, tuple[Lack, ...]]:
         known = self._resolved.get(target)
@@ -226,14 +233,6 @@ class Rulebook:
             needs = tuple(sorted({image.component for image in self.images(target).values()}))
         return tuple(Target(arch=target.arch, component=name) for name in needs)
 
-    def toolchain(self, recipe: ActionRecipe) -> tuple[Toolchain, PinnedToolchain]:
-        """Return what the recipe is carried out in; raises like :func:`require_toolchain`."""
-        return self.package_tree(recipe.toolchain, recipe.machine)
-
-    def package_tree(self, name: str, arch: Arch) -> tuple[Toolchain, PinnedToolchain]:
-        """Return a pinned tree of packages; raises like :func:`require_toolchain`."""
-        return require_toolchain(self._toolchains, self._pinned, name, arch)
-
     def images(self, target: Target) -> Mapping[str, MeasuredImage]:
         """Return the images, by path, whose hashes a stand-in's configurations state: the measured ones that a rule really makes.
 
@@ -250,6 +249,14 @@ class Rulebook:
         rule = self.rules.get(target.component)
         recipe = None if rule is None else rule.find(target.arch, self.profile)
         return recipe is not None and recipe.kind.is_real and target not in self.imported
+
+    def toolchain(self, recipe: ActionRecipe) -> tuple[Toolchain, PinnedToolchain]:
+        """Return what the recipe is carried out in; raises like :func:`require_toolchain`."""
+        return self.package_tree(recipe.toolchain, recipe.machine)
+
+    def package_tree(self, name: str, arch: Arch) -> tuple[Toolchain, PinnedToolchain]:
+        """Return a pinned tree of packages; raises like :func:`require_toolchain`."""
+        return require_toolchain(self._toolchains, self._pinned, name, arch)
 
     def version(self, target: Target) -> str:
         """Return the version of what the recipe makes."""

@@ -17,22 +17,27 @@ if TYPE_CHECKING:
 
     from kata_bundle.manifest.positions import Places
 
-__all__ = ["FILE_NAME", "Versions", "load_versions"]
+__all__ = ["FILE_NAME", "RELEASE", "Versions", "load_versions"]
 
 FILE_NAME = "versions.yaml"
+RELEASE = "VERSION"
+"""The file beside it that has the version of upstream's tree itself; as a key it means that."""
 _VERSION_KEYS = ("version", "tag", "latest")
 
 
 class Versions:
     """The entries of one file."""
 
-    def __init__(self, data: object, places: Places, what: str) -> None:
+    def __init__(self, data: object, places: Places, what: str, release: str) -> None:
+        self._release = release
         self._data = data
         self._places = places
         self._what = what
 
     def text(self, key: str) -> str:
         """Return the text at a dotted key; raise :class:`FindingsError` with the place and the nearest key when there is none."""
+        if key == RELEASE:
+            return self._release
         value = self._at(key)
         if not isinstance(value, str) or not value:
             raise self._error(key.split("."), f'"{key}" is no text')
@@ -74,10 +79,11 @@ def load_versions(folder: Path) -> Versions:
     path = folder / FILE_NAME
     try:
         data, places = parse_yaml(path.read_text("utf-8"))
-    except FileNotFoundError:
-        msg = f"{path} does not exist"
+        release = (folder / RELEASE).read_text("utf-8").strip()
+    except FileNotFoundError as error:
+        msg = f"{error.filename} does not exist"
         raise FindingsError(msg, hint="is the folder a checkout of the source that the rule means?") from None
     except (Refused, UnicodeDecodeError) as error:
         msg = f"{path}: {error}"
         raise FindingsError(msg) from None
-    return Versions(data, places, str(path))
+    return Versions(data, places, str(path), release)

@@ -17,6 +17,7 @@ from kata_bundle.cli.app import (
     profile_option,
     quiet_option,
     sandbox_option,
+    source_option,
     store_option,
 )
 from kata_bundle.cli.eventstream import events_options, watching
@@ -26,7 +27,7 @@ from kata_bundle.core.arch import Arch
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kata_bundle.build import Built, Rule, Rulebook, Target
+    from kata_bundle.build import Built, DebPin, Rule, Rulebook, Target
     from kata_bundle.build.rules import Recipe
     from kata_bundle.cli.eventstream import EventsChoice
     from kata_bundle.cli.remote_options import RemoteChoice
@@ -58,6 +59,7 @@ Examples:
 @store_option
 @manifests_option
 @profile_option
+@source_option
 @sandbox_option
 @jobs_option
 @dry_run_option
@@ -84,7 +86,7 @@ def command(
     from kata_bundle.build import Rulebook, build_plan, find_component
     from kata_bundle.cli.remote_options import open_workshop
 
-    book = Rulebook.load(app.catalog(), Path(rules) if rules else None, profile=app.profile)
+    book = Rulebook.load(app.catalog(), Path(rules) if rules else None, profile=app.profile, given=app.given())
     known = book.rules
     if is_list:
         chosen = {name: rule for name, rule in known.items() if not components or name in components}
@@ -205,7 +207,10 @@ def _list_document(book: Rulebook, rules: Mapping[str, Rule]) -> dict[str, Any]:
                     "kind": recipe.kind.value,
                     "real": recipe.kind.is_real,
                     "notes": recipe.notes.strip(),
-                    "pins": [pin.text for pin in book.pins(Target(arch=arch, component=name))],
+                    "pins": [pin.text for pin in _pins(book, Target(arch=arch, component=name))],
+                    "lacks": [
+                        {"what": lack.what, "remedy": lack.remedy} for lack in book.lacks(Target(arch=arch, component=name))
+                    ],
                     "profiles": {
                         profile.value: rule.recipe(arch, profile).kind.value
                         for profile in Profile
@@ -217,6 +222,28 @@ def _list_document(book: Rulebook, rules: Mapping[str, Rule]) -> dict[str, Any]:
             for name, rule in rules.items()
         },
     }
+
+
+def _pins(book: Rulebook, target: Target) -> Sequence[DebPin]:
+    """Return the pins that there are; what lacks is told beside them."""
+    from kata_bundle.core.errors import LockError
+
+    try:
+        return book.pins(target)
+    except LockError:
+        return ()
+
+
+def _lack_lines(book: Rulebook, rules: Mapping[str, Rule]) -> list[str]:
+    """Return what lacks, each with the components that lack it themselves."""
+    from kata_bundle.build import Target
+
+    found: dict[str, dict[str, None]] = {}
+    for name, rule in rules.items():
+        for arch in rule.recipes_of(book.profile):
+            for lack in book.lacks(Target(arch=arch, component=name)):
+                found.setdefault(lack.text, {})[name] = None
+    return [f"  {text}\n    for {', '.join(names)}" for text, names in sorted(found.items())]
 
 
 def _list_text(book: Rulebook, rules: Mapping[str, Rule]) -> str:
@@ -237,7 +264,10 @@ def _list_text(book: Rulebook, rules: Mapping[str, Rule]) -> str:
 
     rows = [(name, *(cell(rule, arch) for arch in Arch)) for name, rule in rules.items()]
     table = table_text(("component", *(arch.value for arch in Arch)), rows)
+    lines = _lack_lines(book, rules)
+    lacks = "\n".join(["\n\nNot here yet, and what brings it:", *lines]) if lines else ""
     return (
         f"{table}\n\nProfile {book.profile}; behind it, what other profiles have of their own (--profile NAME). "
         "A fixture is a stand-in of the right shape that does not run. --json shows notes and pins."
+        f"{lacks}"
     )

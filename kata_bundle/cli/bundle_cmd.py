@@ -18,6 +18,7 @@ from kata_bundle.cli.app import (
     quiet_option,
     sandbox_option,
     selection_options,
+    source_option,
     store_option,
 )
 from kata_bundle.cli.eventstream import events_options
@@ -58,6 +59,7 @@ Examples:
 @store_option
 @manifests_option
 @profile_option
+@source_option
 @sandbox_option
 @jobs_option
 @dry_run_option

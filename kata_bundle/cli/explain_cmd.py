@@ -14,6 +14,7 @@ from kata_bundle.cli.app import (
     pass_app,
     profile_option,
     quiet_option,
+    source_option,
     store_option,
 )
 
@@ -44,6 +45,7 @@ Examples:
 @store_option
 @manifests_option
 @profile_option
+@source_option
 @json_option
 @quiet_option
 @pass_app
@@ -59,7 +61,7 @@ def command(app: App, component: str, arches: tuple[Arch, ...], against: str | N
     from kata_bundle.core.digest import parse_digest
     from kata_bundle.core.errors import UsageError
 
-    book = Rulebook.load(app.catalog(), Path(rules) if rules else None, profile=app.profile)
+    book = Rulebook.load(app.catalog(), Path(rules) if rules else None, profile=app.profile, given=app.given())
     recipes = book.rule(component).recipes_of(app.profile)
     targets = [Target(arch=arch, component=component) for arch in arches if arch in recipes]
     if not targets:

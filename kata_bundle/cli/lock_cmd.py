@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kata_bundle.cli.app import App, dry_run_option, json_option, pass_app, quiet_option, store_option
+from kata_bundle.cli.app import (
+    App,
+    dry_run_option,
+    json_option,
+    pass_app,
+    profile_option,
+    quiet_option,
+    source_option,
+    store_option,
+)
 
 if TYPE_CHECKING:
     from kata_bundle.build import DebPin, PinChange, Refreshed
@@ -149,6 +158,58 @@ def toolchains(app: App, names: tuple[str, ...], refresh_missing: bool, rules: s
             [f"{name} ({arch.value}): other packages than before" for name, arch in changed] or ["nothing changed"]
         ),
     )
+
+
+@command.command(
+    "sources",
+    epilog="""\b
+Examples:
+  kata-bundle lock sources --profile upstream --source kata-containers=../kata-containers
+  kata-bundle lock sources --profile upstream --source kata-containers=../kata-containers --dry-run""",
+)
+@click.argument("components", nargs=-1, metavar="[COMPONENT]...")
+@click.option("--max-mib", type=click.IntRange(1, 1 << 20), default=4096, show_default=True, help="Largest file that is fetched.")
+@click.option(
+    "--rules",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    help="The folder with the rules and the lock [default: the shipped one].",
+)
+@profile_option
+@source_option
+@store_option
+@dry_run_option
+@json_option
+@quiet_option
+@pass_app
+def files_of_the_network(app: App, components: tuple[str, ...], max_mib: int, rules: str | None) -> None:
+    """Fetch and pin the files that rules name by versions and that have no pin yet.
+
+    What is served today is what is pinned: compare the printed digests with those that the files' makers publish.
+    """
+    from pathlib import Path
+
+    from kata_bundle.build import Rulebook, rules_folder
+    from kata_bundle.build.fetchlock import load_fetch_lock, write_fetch_lock
+    from kata_bundle.build.fetchpins import pin_files, unpinned_files
+
+    folder = rules_folder(Path(rules) if rules else None)
+    book = Rulebook.load(app.catalog(), folder, profile=app.profile, given=app.given())
+    wanted = unpinned_files(book, components)
+    lock = dict(load_fetch_lock(folder))
+    if app.dry_run:
+        document = {"would_pin": [{"entry": entry, "file": name} for entry, name in wanted]}
+        app.emit(
+            document, lambda: "\n".join(f"would fetch and pin {name} ({entry})" for entry, name in wanted) or "nothing to pin"
+        )
+        return
+    pins = pin_files(wanted, app.store(), max_bytes=max_mib << 20, progress=app.progress)
+    if pins:
+        write_fetch_lock(folder, {**lock, **{(pin.entry, pin.file): pin for pin in pins}}.values())
+    app.close()
+    rows = [{"entry": pin.entry, "file": pin.file, "size_bytes": pin.size_bytes, "digest": pin.digest} for pin in pins]
+    text = "\n".join(f"{pin.file} ({pin.entry}): {pin.size_bytes} bytes, {pin.digest}" for pin in pins)
+    app.emit({"pinned": rows}, lambda: text or "nothing to pin")
 
 
 def _packages(pinned: PinnedToolchain | None) -> tuple[DebPin, ...]:

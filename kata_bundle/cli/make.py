@@ -81,12 +81,13 @@ def prepare(app: App, selection: Selection, store: Store | None, *, imported: st
     plan = plan_closure(catalog, selection)
     found = {} if imported == "ignore" or store is None else _imported(plan, store)
     taken = [Target(arch=arch, component=component) for arch, component in found]
-    book = Rulebook.load(catalog, profile=app.profile, imported=taken)
+    book = Rulebook.load(catalog, profile=app.profile, imported=taken, given=app.given())
     if imported == "only":
         missing = [f"{c.component} ({c.arch})" for c in plan.components if (c.arch, c.component) not in found]
         if missing:
             msg = f"no imported tarball for {', '.join(missing)}"
             raise UsageError(msg, hint="kata-bundle import DIR --arch ARCH takes them in; --imported prefer builds the rest")
+    book.require_all(Target(arch=c.arch, component=c.component) for c in plan.components)
     lock = Lock(
         profile=app.profile,
         shims={arch.value: plan.shims_on(arch) for arch in plan.arches},
@@ -190,5 +191,7 @@ def _locked(book: Rulebook, component: str, arch: Arch, imported: LayerRecord | 
     return LockedComponent(
         kind=book.recipe(target).kind.value,
         rule_key=book.key(target),
-        pins=tuple(sorted(f"{pin.package} {pin.version} {pin.digest}" for pin in (*book.pins(target), *book.source_packages(target)))),
+        pins=tuple(
+            sorted(f"{pin.package} {pin.version} {pin.digest}" for pin in (*book.pins(target), *book.source_packages(target)))
+        ),
     )

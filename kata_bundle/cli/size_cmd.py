@@ -16,6 +16,7 @@ from kata_bundle.cli.app import (
     pass_app,
     profile_option,
     quiet_option,
+    source_option,
     store_option,
 )
 
@@ -49,6 +50,7 @@ Examples:
 @store_option
 @manifests_option
 @profile_option
+@source_option
 @json_option
 @quiet_option
 @pass_app
@@ -130,7 +132,12 @@ def _of_store(
         {}
         if store is None
         else stored_layers(
-            catalog, store, [(c.arch, c.component) for c in plan.components], imported=imported, profile=app.profile
+            catalog,
+            store,
+            [(c.arch, c.component) for c in plan.components],
+            imported=imported,
+            profile=app.profile,
+            given=app.given(),
         )
     )
     if not records:

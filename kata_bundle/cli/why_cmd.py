@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kata_bundle.cli.app import App, arch_option, json_option, manifests_option, pass_app, profile_option, store_option
+from kata_bundle.cli.app import (
+    App,
+    arch_option,
+    json_option,
+    manifests_option,
+    pass_app,
+    profile_option,
+    source_option,
+    store_option,
+)
 
 if TYPE_CHECKING:
     from kata_bundle.core.arch import Arch
@@ -30,6 +39,7 @@ Examples:
 @store_option
 @manifests_option
 @profile_option
+@source_option
 @json_option
 @pass_app
 def command(app: App, shim: str, target: str, arches: tuple[Arch, ...]) -> None:
@@ -55,7 +65,7 @@ def _files(app: App, catalog: Catalog, shim: str, target: str, arches: tuple[Arc
 
     store = existing_store(app)
     wanted = [(arch, name) for arch in arches for name in catalog.component_map.components(shim, arch) or ()]
-    trees = stored_trees(catalog, store, wanted, profile=app.profile) if store is not None and wanted else {}
+    trees = stored_trees(catalog, store, wanted, profile=app.profile, given=app.given()) if store is not None and wanted else {}
     return why_file(catalog, shim, target, arches, trees)
 
 

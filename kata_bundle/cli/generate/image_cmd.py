@@ -16,6 +16,7 @@ from kata_bundle.cli.app import (
     profile_option,
     quiet_option,
     selection_options,
+    source_option,
     store_option,
 )
 from kata_bundle.cli.remote_options import remote_options
@@ -59,6 +60,7 @@ Examples:
 @store_option
 @manifests_option
 @profile_option
+@source_option
 @jobs_option
 @dry_run_option
 @json_option
