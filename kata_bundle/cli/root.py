@@ -28,6 +28,7 @@ TABLE = {
     "build": LazyCommand("kata_bundle.cli.build_cmd", "Make components and keep them in the store.", _MAKE),
     "repro": LazyCommand("kata_bundle.cli.repro_cmd", "Make components twice under changed conditions and compare.", _MAKE),
     "explain": LazyCommand("kata_bundle.cli.explain_cmd", "Say which input makes a component be made anew.", _MAKE),
+    "log": LazyCommand("kata_bundle.cli.log_cmd", "Print what the programs printed that made a component.", _MAKE),
     "debug": LazyCommand("kata_bundle.cli.debug_cmd", "Open a shell where a failed action ran.", _MAKE),
     "import": LazyCommand("kata_bundle.cli.import_cmd", "Take prebuilt kata-static tarballs into the store, unchanged.", _MAKE),
     "bundle": LazyCommand("kata_bundle.cli.bundle_cmd", "Build, pack and assemble a selection as an OCI layout.", _MAKE),

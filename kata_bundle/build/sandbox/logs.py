@@ -54,7 +54,7 @@ def keep_log(store: Store, path: Path, *, limit_bytes: int = KEPT_BYTES) -> Dige
         return store.put_file(path)[0]
     with open(path, "rb") as log:
         head = _head(log, limit_bytes // 4)
-        tail = _tail(log, size, limit_bytes - limit_bytes // 4)
+        tail = _tail(log, size, limit_bytes - limit_bytes // 4 - 100)  # room for the line
     left_out = size - len(head) - len(tail)
     return store.put_bytes(head + f"[kata-bundle: {left_out} bytes left out]\n".encode() + tail)
 
