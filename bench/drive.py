@@ -10,10 +10,10 @@ A script, and careful with imports: start-up is a part of what is measured.
 
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
 JOBS = 2
 
@@ -26,14 +26,15 @@ def extract(jobs: str, dest: str, *, durable: bool = False) -> None:
     from kata_bundle.archive.toc import TableRef
     from kata_bundle.core.digest import Digest
 
-    target = Path(dest)
-    target.mkdir(parents=True, exist_ok=True)
+    os.makedirs(dest, exist_ok=True)
+    with open(jobs, "rb") as stream:
+        content = stream.read()
     found = [
         LayerJob(
-            what=name, path=Path(path), target=target,
+            what=name, path=path, target=dest,
             table=TableRef(digest=Digest(digest), offset=offset, size_bytes=size),
         )
-        for name, path, digest, offset, size in json.loads(Path(jobs).read_bytes())
+        for name, path, digest, offset, size in json.loads(content)
     ]  # fmt: skip
     extract_layers(found, options=ExtractOptions(jobs=JOBS, durable=durable))
 
@@ -42,16 +43,15 @@ def tarballs(folder: str, dest: str, *components: str) -> None:
     """Unpack foreign tarballs without computing any digest."""
     from kata_bundle.archive.extract import ExtractOptions, LayerJob, extract_layers
 
-    target = Path(dest)
-    target.mkdir(parents=True, exist_ok=True)
-    paths = {name: Path(folder) / f"kata-static-{name}.tar.zst" for name in components}
-    jobs = [LayerJob(what=name, path=path, target=target) for name, path in paths.items()]
+    os.makedirs(dest, exist_ok=True)
+    paths = {name: os.path.join(folder, f"kata-static-{name}.tar.zst") for name in components}
+    jobs = [LayerJob(what=name, path=path, target=dest) for name, path in paths.items()]
     extract_layers(jobs, options=ExtractOptions(jobs=JOBS, identify=False))
 
 
 def pack(dest: str, *trees: str, level: int = 10) -> None:
     """Pack trees as layers, what :mod:`kata_bundle.bundle.pack` does without a store's records."""
-    import os
+    from pathlib import Path
 
     from kata_bundle.archive.layer import pack_layer
     from kata_bundle.archive.readtree import read_tree
@@ -80,6 +80,7 @@ def _workers() -> dict[str, int]:
 def tarfile(folder: str, dest: str, *components: str) -> None:
     """Unpack with the standard library and zstandard's stream."""
     import tarfile as tar
+    from pathlib import Path
 
     import zstandard
 

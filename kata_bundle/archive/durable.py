@@ -17,9 +17,8 @@ from kata_bundle.core.relpath import os_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
-    from kata_bundle.core.fsops import FileOps
+    from kata_bundle.core.fsops import FileOps, StrPath
     from kata_bundle.core.relpath import RelPath
 
 __all__ = ["flush_directories", "flush_files"]
@@ -28,28 +27,28 @@ _AT_ONCE: Final = 8
 """A flush waits and computes nothing, and a disk does many in the time of one."""
 
 
-def flush_files(files: Sequence[tuple[Path, RelPath]]) -> None:
+def flush_files(files: Sequence[tuple[StrPath, RelPath]]) -> None:
     """Make the content of every ``(target, path)`` durable, no link followed. Raises ``OSError``."""
     pieces = [partial(_flush_file, target=target, path=path) for target, path in files]
     if pieces:
         run_pieces(pieces, threads=min(_AT_ONCE, len(pieces)), tools=nullcontext)
 
 
-def flush_directories(targets: Iterable[Path], ops: FileOps) -> None:
+def flush_directories(targets: Iterable[StrPath], ops: FileOps) -> None:
     """Make the names in every directory at and below ``targets`` durable, inner ones first. Raises ``OSError``."""
     for target in targets:
         for folder, _, _ in os.walk(os_bytes(str(target)), topdown=False):
             ops.sync_directory(os.fsdecode(folder))
 
 
-def _flush_file(tools: None, *, target: Path, path: RelPath) -> None:
+def _flush_file(tools: None, *, target: StrPath, path: RelPath) -> None:
     del tools
     parent, _, name = path.rpartition("/")
     with Directories(target) as directories:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(os_bytes(name), flags, dir_fd=directories.descriptor(parent))
         try:
-            with about(target / path):
+            with about(os.path.join(target, path)):
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)

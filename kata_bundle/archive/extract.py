@@ -30,12 +30,12 @@ from kata_bundle.core.tree import Directory, File, Hardlink, Symlink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
     from types import TracebackType
 
     from kata_bundle.archive.layerfile import Part
     from kata_bundle.archive.toc import TableRef
     from kata_bundle.core.digest import Digest
+    from kata_bundle.core.fsops import StrPath
 
 __all__ = ["ExtractOptions", "LayerJob", "Reuse", "extract_layers"]
 
@@ -53,8 +53,8 @@ class LayerJob:
     """
 
     what: str
-    path: Path
-    target: Path
+    path: StrPath
+    target: StrPath
     """An existing directory."""
     packed: Digest | None = None
     tree: Digest | None = None
@@ -149,7 +149,7 @@ class _Tools:
 
     def __init__(self, files: FileOps, frame_size: int) -> None:
         self._files = files
-        self._placers: dict[Path, Placer] = {}
+        self._placers: dict[StrPath, Placer] = {}
         self.reader = FrameReader(frame_size)
 
     def __enter__(self) -> Self:
@@ -159,7 +159,7 @@ class _Tools:
         for placer in self._placers.values():
             placer.__exit__(kind, error, trace)
 
-    def placer(self, target: Path) -> Placer:
+    def placer(self, target: StrPath) -> Placer:
         found = self._placers.get(target)
         if found is None:
             found = self._placers[target] = Placer(target, self._files)
@@ -323,7 +323,7 @@ class _Layer:
         for part in reader.read(self.layer, number):
             if part.path in self._left_out:
                 continue
-            with about(self.job.target / part.path):
+            with about(os.path.join(self.job.target, part.path)):
                 if part.end - part.start == part.entry.size_bytes:
                     self._write_whole(placer, reader, part)
                 else:
@@ -385,7 +385,7 @@ def _check_one(tools: _Tools, *, job: LayerJob) -> None:
 
     del tools
     if job.packed is not None:
-        with job.path.open("rb", buffering=0) as stream:
+        with open(job.path, "rb", buffering=0) as stream:
             check_packed(stream, job.packed, job.what)
 
 

@@ -20,9 +20,8 @@ from kata_bundle.core.digest import HashingReader
 from kata_bundle.core.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kata_bundle.archive.placer import NewFile, Placer
+    from kata_bundle.core.fsops import StrPath
     from kata_bundle.core.relpath import RelPath
     from kata_bundle.core.tree import File
 
@@ -52,7 +51,7 @@ class Inodes:
 
 
 def place_known(
-    placer: Placer, target: Path, path: RelPath, entry: File, source: str, *, mtime_ns: int, inodes: Inodes | None
+    placer: Placer, target: StrPath, path: RelPath, entry: File, source: str, *, mtime_ns: int, inodes: Inodes | None
 ) -> str:
     """Make ``path`` below ``target`` the file ``entry``, whose content ``source`` has; return ``link``, ``clone`` or ``copy``.
 
@@ -104,7 +103,7 @@ def _copy(source: int, new: NewFile, entry: File, name: str) -> str:
     return "copy"
 
 
-def _label(place: int | Path) -> str | None:
+def _label(place: int | StrPath) -> str | None:
     """Return the type part of an SELinux label, ``None`` without SELinux."""
     try:
         return os.getxattr(place, _LABEL).decode("ascii", "replace").split(":")[2]

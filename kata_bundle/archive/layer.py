@@ -7,9 +7,9 @@ come from.
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
 from kata_bundle.archive.agreement import check_table
@@ -34,6 +34,7 @@ from kata_bundle.core.tree import Entry, File, Symlink, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from types import TracebackType
 
     from kata_bundle.archive.framewriter import FramePool
@@ -216,7 +217,7 @@ def extract_layer(
     Raises :class:`ArchiveError` for a malformed or hostile archive, :class:`IntegrityError` for one that is not the expected,
     and ``OSError``; then ``target`` may hold a part of the layer, but nothing outside it was touched.
     """
-    if isinstance(source, Path):
+    if isinstance(source, (str, os.PathLike)):
         job = LayerJob(what=what, path=source, target=target, packed=expected_packed, tree=expected_tree)
         options = ExtractOptions(jobs=jobs, limits=limits)
         return extract_layers([job], dest=dest, files=files, options=options, progress=progress)[0]

@@ -24,9 +24,9 @@ from kata_bundle.core.tree import File
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
     from types import TracebackType
 
+    from kata_bundle.core.fsops import StrPath
     from kata_bundle.core.relpath import RelPath
 
 __all__ = ["FrameReader", "LayerFile", "Part", "read_exactly", "read_table"]
@@ -98,7 +98,7 @@ class LayerFile:
         self._members = tuple(table.tree.entries)
 
     @classmethod
-    def open(cls, path: Path, ref: TableRef | None, *, what: str, limits: Limits = DEFAULT_LIMITS) -> LayerFile | None:
+    def open(cls, path: StrPath, ref: TableRef | None, *, what: str, limits: Limits = DEFAULT_LIMITS) -> LayerFile | None:
         """Return the layer at ``path``; ``None`` when ``ref`` is ``None`` and it has no table. Raises as :func:`read_table`."""
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -22,8 +22,9 @@ from kata_bundle.core.tree import DIRECTORY_MODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
     from types import TracebackType
+
+    from kata_bundle.core.fsops import StrPath
 
 __all__ = ["NewFile", "Placer", "write_with_holes"]
 
@@ -50,7 +51,7 @@ class Placer:
     ``files`` is told of every change before it is made. Errors of the file system are raised as ``OSError``.
     """
 
-    def __init__(self, target: Path, files: FileOps | None = None) -> None:
+    def __init__(self, target: StrPath, files: FileOps | None = None) -> None:
         self._target = os.fspath(target)
         self._files = files or FileOps()
         self._directories = Directories(target)

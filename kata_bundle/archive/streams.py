@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+    from kata_bundle.core.fsops import StrPath
 
 __all__ = ["COPY_SIZE", "Opener", "Source", "open_source", "size_left"]
 
@@ -21,17 +22,17 @@ COPY_SIZE: Final = 1 << 19
 Opener: TypeAlias = "Callable[[], BinaryIO]"
 """Opens a file's content for reading."""
 
-Source: TypeAlias = "BinaryIO | Path"
+Source: TypeAlias = "BinaryIO | StrPath"
 """A packed layer: a stream, or the path of a file."""
 
 
 @contextmanager
 def open_source(source: Source) -> Iterator[BinaryIO]:
     """Yield ``source`` as a stream; a path is opened and closed here, a stream is left open."""
-    if not isinstance(source, os.PathLike):
+    if not isinstance(source, (str, os.PathLike)):
         yield source
     else:
-        with source.open("rb", buffering=0) as stream:
+        with open(source, "rb", buffering=0) as stream:
             yield cast("BinaryIO", stream)
 
 

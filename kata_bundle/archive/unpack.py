@@ -23,17 +23,16 @@ from kata_bundle.core.relpath import RelPath
 from kata_bundle.core.tree import Tree
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
 
-    from kata_bundle.core.fsops import FileOps
+    from kata_bundle.core.fsops import FileOps, StrPath
 
 __all__ = ["TaskStream", "check_packed", "extract_stream"]
 
 
 def extract_stream(
     source: Source,
-    target: Path,
+    target: StrPath,
     *,
     what: str,
     dest: str = "/" + PREFIX,

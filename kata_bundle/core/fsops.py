@@ -12,13 +12,15 @@ import fcntl
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["TEMPORARY_MARK", "FileOps", "about", "fsync_directory", "one_writer", "write_atomic"]
+__all__ = ["TEMPORARY_MARK", "FileOps", "StrPath", "about", "fsync_directory", "one_writer", "write_atomic"]
 
+StrPath: TypeAlias = "str | os.PathLike[str]"
+"""A path in any form; its import costs nothing, that of pathlib does."""
 TEMPORARY_MARK: Final = ".tmp-"
 """Stands between the name of a file that :func:`write_atomic` makes and the number of the process that makes it."""
 _AT_FDCWD: Final = -100
