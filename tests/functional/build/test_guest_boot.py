@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import platform
 import re
+import shutil
 import subprocess
+import tomllib
 
 import pytest
+
+from tests.support.verity import fields, root_hash
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the guest and its emulator are for x86_64")
 
@@ -66,3 +70,21 @@ def test_the_emulator_uses_no_library_of_this_machine(installed):
     loaded = [path for path in re.findall(r"calling init: (\S+)", told) if not path.startswith("linux-vdso")]
     assert len(loaded) > 10
     assert all("/lib/kata-qemu/" in path for path in loaded), loaded
+
+
+def test_the_installed_configurations_state_the_hash_of_the_installed_image(installed):
+    folder = installed / "share" / "defaults" / "kata-containers"
+    values = tomllib.loads((folder / "configuration-qemu.toml").read_text())["hypervisor"]["qemu"]
+    stated = values["kernel_verity_params"]
+    assert values["image"] == "/opt/kata/share/kata-containers/kata-containers.img"
+    image = installed / values["image"].removeprefix("/opt/kata/")
+    assert stated == (image.parent / "root_hash_base.txt").read_text().strip()
+    parts = fields(stated)
+    blocks, size = int(parts["data_blocks"]), int(parts["data_block_size"])
+    assert size == int(parts["hash_block_size"]) == 4096
+    assert blocks * size < image.stat().st_size  # the tree lies behind the data
+    with image.open("rb") as stream:
+        assert root_hash(stream, parts["salt"], blocks) == parts["root_hash"]
+    if shutil.which("veritysetup"):
+        words = ["veritysetup", "verify", "--hash-offset", str(blocks * size), image, image, parts["root_hash"]]
+        subprocess.run(words, check=True)
