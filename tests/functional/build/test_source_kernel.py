@@ -1,7 +1,7 @@
 """The compiled kernel of an installed bundle, emulated: it starts the initrd, and the disk image with and without checks.
 
 Compiling a kernel takes half an hour, so that is done on demand only: ``./dev test -m slow`` with this file's name. Where the
-tests' store has the kernel, from then on, the rest takes a minute or two.
+tests' store has the kernel, it is started from then on; an image with systemd takes most of a minute, so that is on demand too.
 """
 
 from __future__ import annotations
@@ -13,24 +13,31 @@ import selectors
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
+import kata_bundle
 from kata_bundle.core.resources import shipped
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the guest and its emulator are for x86_64")
 
-ARGUMENTS = ("--arch", "x86_64", "--profile", "source", "--rules", "rules")
+ARGUMENTS = ("--arch", "x86_64", "--profile", "source")
 DEADLINE_S = 600
 SECTOR = 512
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with rules of which only the kernel's is marked, so that nothing else is compiled."""
+    """A folder with the program and rules of which only the kernel's are marked, so that nothing else is compiled.
+
+    Run there, the program takes these rules for the shipped ones.
+    """
     folder = tmp_path_factory.mktemp("source-kernel")
-    shutil.copytree(shipped("buildrules"), folder / "rules")
-    for path in (folder / "rules").glob("*.toml"):
+    shutil.copytree(Path(kata_bundle.__file__).parent, folder / "kata_bundle", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("manifests", "schemas", "buildrules"):
+        shutil.copytree(shipped(name), folder / name)
+    for path in (folder / "buildrules").glob("*.toml"):
         if path.name != "kernel.toml" and not path.name.endswith(".lock.toml"):
             head, *recipes = re.split(r"^(?=\[\[recipes\]\]$)", path.read_text(), flags=re.MULTILINE)
             kept = [recipe for recipe in recipes if not re.search(r'^profile = "', recipe, re.MULTILINE)]
@@ -108,6 +115,7 @@ def test_it_starts_the_initrd(installed):
     assert "Power down" in shown, shown
 
 
+@pytest.mark.slow
 def test_it_starts_the_image_from_a_disk(installed):
     up = f"kata-guest: image up, kernel {release_of(installed)}, x86_64"
     append = "root=/dev/vda rootfstype=ext4 ro systemd.unit=kata-containers.target"
@@ -125,6 +133,7 @@ def verity(installed, *, root_hash: str = "") -> str:
     return f'dm-mod.create="root,,,ro,0 {blocks * size // SECTOR} {words}" root=/dev/dm-0 rootfstype=ext4 ro'
 
 
+@pytest.mark.slow
 def test_it_checks_the_image_against_the_recorded_root_hash(installed):
     up = f"kata-guest: image up, kernel {release_of(installed)}, x86_64"
     append = f"{verity(installed)} systemd.unit=kata-containers.target"
