@@ -14,12 +14,12 @@ from kata_bundle.build.unpack import unpack_archive
 from kata_bundle.core.digest import parse_digest
 from kata_bundle.core.errors import IntegrityError
 from kata_bundle.core.events import NO_PROGRESS
-from kata_bundle.core.relpath import RelPath
 from kata_bundle.core.tree import Directory, Symlink, Tree
 
 if TYPE_CHECKING:
     from kata_bundle.core.arch import Arch
     from kata_bundle.core.events import Progress
+    from kata_bundle.core.relpath import RelPath
     from kata_bundle.core.tree import Entry
     from kata_bundle.oci.registry.client import Repository
     from kata_bundle.store import Store
@@ -56,7 +56,7 @@ def pull_image(image: str, arch: Arch, store: Store, *, what: str, progress: Pro
 def lay_over(entries: dict[RelPath, Entry], layer: Tree, *, what: str) -> None:
     """Put ``layer`` over ``entries``: whiteouts remove what is below them, files replace folders and folders files.
 
-    Raises :class:`IntegrityError` for a path that leads through a link.
+    Raises :class:`IntegrityError` for a folder where there is a link below.
     """
     for path in layer.entries:
         folder, _, name = path.rpartition("/")
@@ -67,11 +67,11 @@ def lay_over(entries: dict[RelPath, Entry], layer: Tree, *, what: str) -> None:
     for path, entry in layer.entries.items():
         if path.rpartition("/")[2].startswith(_WHITEOUT):
             continue
-        for parent in _parents(path):
-            if isinstance(entries.get(RelPath(parent)), Symlink):
-                msg = f'{what}: a layer has "{path}", which leads through the link "{parent}"'
-                raise IntegrityError(msg)
         known = entries.get(path)
+        if isinstance(known, Symlink) and isinstance(entry, Directory):
+            # Whoever wrote the layer may have meant what the link leads to: neither is taken for granted.
+            msg = f'{what}: a layer has a folder "{path}", which is a link in those below it'
+            raise IntegrityError(msg)
         if known is not None and isinstance(known, Directory) and not isinstance(entry, Directory):
             _remove(entries, path, is_kept=False)
         entries[path] = entry
@@ -81,11 +81,6 @@ def _remove(entries: dict[RelPath, Entry], path: str, *, is_kept: bool) -> None:
     inside = f"{path}/" if path else ""
     for one in [one for one in entries if one.startswith(inside) or (one == path and not is_kept)]:
         del entries[one]
-
-
-def _parents(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[:end]) for end in range(1, len(parts))]
 
 
 def _layers(repository: Repository, arch: Arch, what: str) -> list[dict[str, Any]]:
