@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 from kata_bundle.cli.invocation import write
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Task
+    from rich.text import Text
 
 __all__ = ["LineProgress", "TerminalProgress"]
 
@@ -31,19 +37,40 @@ class LineProgress:
 
 
 class TerminalProgress:
-    """One bar per running task, removed when it ends."""
+    """One bar per running task, removed when it ends; of what only lasts, the time that it has taken so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console | None = None) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.text import Text as RichText
+
+        sizes, remaining = DownloadColumn(binary_units=True), TimeRemainingColumn()
+
+        class Amount(ProgressColumn):
+            """Bytes of what has bytes, a count of what is counted, how long of what only lasts."""
+
+            def render(self, task: Task) -> Text:
+                match task.fields["unit"]:
+                    case "bytes":
+                        return sizes.render(task)
+                    case "action":
+                        return RichText(_duration(task.elapsed or 0.0))
+                    case _:
+                        return RichText(f"{task.completed:.0f}/{task.total or 0:.0f}")
+
+        class Rest(ProgressColumn):
+            """The time that a fetch still takes."""
+
+            def render(self, task: Task) -> Text:
+                return remaining.render(task) if task.fields["unit"] == "bytes" else RichText("")
 
         self._lock = threading.Lock()
         self._live = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            DownloadColumn(binary_units=True),
-            TimeRemainingColumn(),
-            console=Console(file=sys.stderr),
+            Amount(),
+            Rest(),
+            console=console or Console(file=sys.stderr),
             transient=True,
         )
         self._tasks: dict[str, int] = {}
@@ -51,9 +78,8 @@ class TerminalProgress:
 
     def start(self, task: str, total: int | None, unit: str = "bytes") -> None:
         """Show a bar for ``task``."""
-        del unit
         with self._lock:
-            self._tasks[task] = self._live.add_task(task, total=total)
+            self._tasks[task] = self._live.add_task(task, total=total, unit=unit)
 
     def advance(self, task: str, amount: int) -> None:
         """Move the bar of ``task``."""
@@ -74,3 +100,8 @@ class TerminalProgress:
     def close(self) -> None:
         """End the display."""
         self._live.stop()
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
