@@ -57,6 +57,9 @@ _APPLETS = (
     "seq",
     "sleep",
     "touch",
+    "id",
+    "ls",
+    "stat",
 )
 _TOOLCHAINS = """\
 version = 1
