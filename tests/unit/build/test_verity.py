@@ -16,8 +16,10 @@ from kata_bundle.build.facts import facts_of
 from kata_bundle.build.rulebook import Rulebook, Target
 from kata_bundle.build.rulefile import load_rules
 from kata_bundle.build.rules import FixtureRecipe, Kind, Link, Rule
+from kata_bundle.build.sandbox import Backend
 from kata_bundle.build.toolchain import PinnedToolchain, Toolchain
 from kata_bundle.build.verity import measured_images, parse_verity
+from kata_bundle.build.workshop import Workshop
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.errors import BuildError
 from kata_bundle.core.relpath import RelPath
@@ -153,7 +155,7 @@ def test_an_imported_image_is_not_given_the_hash_of_another(catalog, store, book
 def test_what_an_unhermetic_image_is_the_hash_of_is_not_hermetic(store, book):
     rules = book()
     remember_image(store, rules, bytes(4096), hermetic=False)
-    assert not build_component(rules, store, GO).hermetic
+    assert not build_component(rules, store, GO, workshop=Workshop(backend=Backend.NONE)).hermetic
 
 
 @pytest.mark.parametrize(
