@@ -45,7 +45,8 @@ def fetch_source(pin: SourcePin, store: Store, packages: PackageSource, *, progr
             packages.download_source(pin.suite, pin.name, pin.version, names, Path(folder))
             for file in lacking:
                 try:
-                    store.put_file(Path(folder, file.name), file.digest)
+                    # apt links to what is on this machine already, as a mirror in a folder is.
+                    store.put_file(Path(folder, file.name).resolve(), file.digest)
                 except IntegrityError as error:
                     msg = f"source package {pin.name} {pin.version}, {file.name}: {error}"
                     raise IntegrityError(msg) from None
