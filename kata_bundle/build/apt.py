@@ -1,7 +1,7 @@
 """A private apt: package lists and downloads of any suite and architecture without touching the machine's own.
 
 Every (suite, architecture) gets a root of its own below one temporary directory: configuration, lists, an empty dpkg status. Of
-the machine only the Debian mirror, its keys and proxy settings are used. Must not know: pins, rules, the store.
+the machine only the Debian mirror, its keys and proxy settings are used. Must not know: locks, rules, the store.
 """
 
 from __future__ import annotations
