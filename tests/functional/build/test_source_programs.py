@@ -73,3 +73,23 @@ def test_busybox_has_the_applets_that_the_guest_calls(place):
     assert PROGRAM_HEADER_OF_AN_INTERPRETER not in segments(folder / "bin" / "busybox")
     assert {"sh", "grep", "mount", "poweroff", "uname"} <= set(run(folder / "bin" / "busybox", "--list").split())
     assert run(folder / "bin" / "sh", "-c", "echo $((6 * 7)) | grep 42") == "42\n"
+
+
+def test_the_firmware_starts_its_shell(place):
+    firmware = place("ovmf") / "share" / "ovmf" / "OVMF.fd"
+    emulator = place("qemu", "packages") / "bin" / "qemu-system-x86_64"
+    machine = ("-machine", "q35", "-accel", "tcg", "-m", "256", "-nodefaults", "-nographic", "-serial", "stdio")
+    with subprocess.Popen(
+        [emulator, *machine, "-bios", firmware],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={"PATH": "/usr/bin:/bin"},
+    ) as guest:
+        said = b""
+        try:
+            while b"UEFI Interactive Shell" not in said and (chunk := guest.stdout.read1(65536)):
+                said += chunk
+        finally:
+            guest.kill()
+    assert b"UEFI Interactive Shell" in said, said.decode("utf-8", "replace")
