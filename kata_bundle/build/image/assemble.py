@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kata_bundle.archive.layer import read_tree
+from kata_bundle.archive.readtree import read_tree
 from kata_bundle.archive.tarwriter import tar_size, write_tar
 from kata_bundle.archive.zstd import open_compressor
 from kata_bundle.build.image.base import unpack_base
