@@ -10,6 +10,7 @@ A script, and careful with imports: start-up is a part of what is measured.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -20,12 +21,15 @@ JOBS = 2
 
 def extract(jobs: str, dest: str, *, durable: bool = False) -> None:
     """Unpack layers; ``jobs`` is a file with a list of name, path, and the table's digest, offset and size."""
+    gc.disable()  # as cli.direct does
     import json
 
     from kata_bundle.archive.extract import ExtractOptions, LayerJob, extract_layers
     from kata_bundle.archive.toc import TableRef
     from kata_bundle.core.digest import Digest
 
+    gc.freeze()
+    gc.enable()
     os.makedirs(dest, exist_ok=True)
     with open(jobs, "rb") as stream:
         content = stream.read()
@@ -41,8 +45,12 @@ def extract(jobs: str, dest: str, *, durable: bool = False) -> None:
 
 def tarballs(folder: str, dest: str, *components: str) -> None:
     """Unpack foreign tarballs without computing any digest."""
+    gc.disable()
+    import kata_bundle.archive.unpack  # noqa: F401 - what the work will import
     from kata_bundle.archive.extract import ExtractOptions, LayerJob, extract_layers
 
+    gc.freeze()
+    gc.enable()
     os.makedirs(dest, exist_ok=True)
     paths = {name: os.path.join(folder, f"kata-static-{name}.tar.zst") for name in components}
     jobs = [LayerJob(what=name, path=path, target=dest) for name, path in paths.items()]

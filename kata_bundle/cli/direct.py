@@ -7,6 +7,7 @@ command lines and compares. Must not know: what an install does.
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import TYPE_CHECKING
 
@@ -28,13 +29,20 @@ def install(arguments: Sequence[str]) -> int | None:
     settings = plain_settings(arguments)
     if settings is None or not is_direct(settings):
         return None
+    # Nothing that imports make is garbage: looking for some, again and again, takes a fifth of their time.
+    gc.disable()
     from pathlib import Path
 
+    import kata_bundle.archive.extract
+    import kata_bundle.node.install
+    import kata_bundle.oci.bundle  # noqa: F401 - what the work will import
     from kata_bundle.cli.ending import concluded
     from kata_bundle.cli.installing import Choices, run_install
     from kata_bundle.cli.invocation import App
     from kata_bundle.node.source import open_source
 
+    gc.freeze()
+    gc.enable()
     app = App(json=settings.json, quiet=settings.quiet)
     place = Path(settings.bundle)
     try:

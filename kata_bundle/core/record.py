@@ -2,8 +2,8 @@
 
 ``dataclasses`` writes and compiles the source of every method of every class while a module is imported, and imports ``inspect``
 for that: a third of what an install did before its first byte. A record has the same meaning for callers and for type
-checkers (PEP 681), but its methods are closures, and only ``__init__`` is compiled, when the first instance is made. Rooms that
-are loaded on nodes use records; others use ``dataclasses``. Must not import more than ``operator`` and ``typing``.
+checkers (PEP 681), but its methods are closures, and only ``__init__`` is compiled, when more than a few instances are made. Rooms
+that are loaded on nodes use records; others use ``dataclasses``. Must not import more than ``operator`` and ``typing``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ _T = TypeVar("_T")
 _FIELDS = "__record_fields__"
 _GIVEN = object()
 """Stands for "no default"."""
+_FEW = 12
+"""So many instances are made without a compiled ``__init__``, which takes as long as making some fifty."""
 
 
 class FrozenError(AttributeError):
@@ -155,10 +157,37 @@ def _made_in_place(cls: type[Any], names: dict[str, Any], own: list[str]) -> typ
 
 
 def _first_init(cls: type[Any], *, kw_only: bool) -> Callable[..., None]:
+    """Return an ``__init__`` that needs no compiling, and puts a compiled one in its place when many instances are made."""
+    made = 0
+    fields: dict[str, _Field] = getattr(cls, _FIELDS)
+    put = object.__setattr__
+    follow = getattr(cls, "__post_init__", None)
+
     def first_init(self: Any, *arguments: Any, **named: Any) -> None:
-        compiled = _compiled_init(cls, kw_only=kw_only)
-        cls.__init__ = compiled
-        compiled(self, *arguments, **named)
+        nonlocal made
+        made += 1
+        if made > _FEW or len(arguments) > (0 if kw_only else len(fields)) or not fields.keys() >= named.keys():
+            # The compiled one says what is wrong with the arguments.
+            compiled = _compiled_init(cls, kw_only=kw_only)
+            cls.__init__ = compiled
+            compiled(self, *arguments, **named)
+            return
+        values = dict(zip(fields, arguments, strict=False)) if arguments else named
+        if arguments and named:
+            if values.keys() & named.keys():
+                _compiled_init(cls, kw_only=kw_only)(self, *arguments, **named)
+            values |= named
+        for name, one in fields.items():
+            if name in values:
+                put(self, name, values[name])
+            elif one.factory is not None:
+                put(self, name, one.factory())
+            elif one.default is not _GIVEN:
+                put(self, name, one.default)
+            else:
+                _compiled_init(cls, kw_only=kw_only)(self, *arguments, **named)
+        if follow is not None:
+            follow(self)
 
     return first_init
 
