@@ -183,6 +183,11 @@ def _imported(plan: Plan, store: Store) -> dict[tuple[Arch, str], LayerRecord]:
     return found
 
 
+def _pin_texts(book: Rulebook, target: Target) -> list[str]:
+    packages = [f"{pin.package} {pin.version} {pin.digest}" for pin in book.pins(target)]
+    return packages + [f"{pin.package} {pin.version} {pin.digest}" for pin in book.source_packages(target)]
+
+
 def _locked(book: Rulebook, component: str, arch: Arch, imported: LayerRecord | None) -> LockedComponent:
     if imported is not None:
         # A foreign tarball is its own pin: nothing is known of how it was made.
@@ -191,7 +196,5 @@ def _locked(book: Rulebook, component: str, arch: Arch, imported: LayerRecord | 
     return LockedComponent(
         kind=book.recipe(target).kind.value,
         rule_key=book.key(target),
-        pins=tuple(
-            sorted(f"{pin.package} {pin.version} {pin.digest}" for pin in (*book.pins(target), *book.source_packages(target)))
-        ),
+        pins=tuple(sorted(_pin_texts(book, target))),
     )
