@@ -2,7 +2,7 @@
 
 ``dataclasses`` writes and compiles the source of every method of every class while a module is imported, and imports ``inspect``
 for that: a third of what an install did before its first byte. A record has the same meaning for callers and for type checkers
-(PEP 681), but its methods are closures, and only ``__init__`` is compiled, when more than a few instances are made. Rooms that are
+(PEP 681), but its methods are closures, and only ``__init__`` is compiled once more than a few instances are made. Rooms that are
 loaded on nodes use records; others use ``dataclasses``. Must not import more than ``operator`` and ``typing``.
 """
 
