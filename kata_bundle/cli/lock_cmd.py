@@ -54,7 +54,6 @@ Examples:
 @pass_app
 def debian(app: App, refresh_missing: bool, check: bool, rules: str | None) -> None:
     """Pin the distribution packages of the build rules to what the mirror has today, and show each change."""
-    from dataclasses import replace
     from pathlib import Path
 
     from kata_bundle.build import Apt, load_deb_lock, load_rules, missing_pins, refresh_pins, rules_folder
@@ -62,6 +61,7 @@ def debian(app: App, refresh_missing: bool, check: bool, rules: str | None) -> N
     from kata_bundle.build.debsourcepins import missing_source_pins, refresh_source_pins
     from kata_bundle.build.refresh import source_changes
     from kata_bundle.build.sources import missing_error
+    from kata_bundle.core.record import replace
 
     if check and refresh_missing:
         message = "--check and --refresh-missing exclude each other"

@@ -29,8 +29,8 @@ ELSEWHERE = {
 """Rows that need more than this machine, and who runs them."""
 SCRATCH = ("--root", "root")
 """Where a row means the host's root."""
-STATUS = {"see whether a node is fit": {0, 9}, "compare two releases": {12}}
-"""Exit codes of rows that find something: a host's problems, differences."""
+STATUS = {"see whether a node is fit": {0, 9}, "compare two releases": {12}, "see what programs printed": {0, 5}}
+"""Exit codes of rows that find something: a host's problems, differences, a result in a store of an earlier version."""
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kata_bundle.core.arch import Arch
 from kata_bundle.core.diagnostics import did_you_mean
+from kata_bundle.core.profile import DEFAULT_PROFILE
 from kata_bundle.manifest.rules.compare import deviants
 from kata_bundle.manifest.rules.registry import Problem, rule
 
@@ -71,12 +72,13 @@ def rules_have_components(manifests: Manifests) -> Iterator[Problem]:
             yield Problem(document=document, key=(), message=message, hint=did_you_mean(name, components))
 
 
-def _recipe_arches(document: Document) -> Iterator[tuple[KeyPath, str]]:
+def _recipe_arches(document: Document) -> Iterator[tuple[KeyPath, str, bool]]:
+    """Yield the place of each architecture of each recipe, its name, and whether the recipe is used without ``--profile``."""
     recipes: Any = document.data.get("recipes") if isinstance(document.data, dict) else None
     for i, recipe in enumerate(recipes if isinstance(recipes, list) else ()):
         arches = recipe.get("arches") if isinstance(recipe, dict) else None
         for j, arch in enumerate(arches if isinstance(arches, list) else ()):
-            yield ("recipes", i, "arches", j), str(arch)
+            yield ("recipes", i, "arches", j), str(arch), str(recipe.get("profile", DEFAULT_PROFILE)) == DEFAULT_PROFILE
 
 
 @rule("KB242", "a build rule for other architectures than its component", acceptable=True)
@@ -94,9 +96,10 @@ def rules_fit_architectures(manifests: Manifests) -> Iterator[Problem]:
         arches = facts.values.get("arches")
         if arches is None or facts.values.get("kind") not in _PACKED:
             continue
-        made = {arch: key for key, arch in _recipe_arches(document)}
+        made = {arch: key for key, arch, _ in _recipe_arches(document)}
+        usual = {arch for _, arch, is_usual in _recipe_arches(document) if is_usual}
         for i, arch in enumerate(arches):
-            if arch not in made:
+            if arch not in usual:
                 message = f'component "{name}" has no recipe for {arch}'
                 rule_place: KeyPath = ("recipes",)
                 related = ((document, rule_place),)

@@ -64,7 +64,7 @@ def _legacy_lists(document: Document) -> Iterator[Listing]:
 
 
 def _words(document: Document, where: KeyPath, value: str) -> Iterator[Item]:
-    from dataclasses import replace
+    from kata_bundle.core.record import replace
 
     span = document.span(where)
     line = document.text.split("\n")[span.line - 1]
