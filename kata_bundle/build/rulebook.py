@@ -37,7 +37,7 @@ from kata_bundle.build.verity import measured_images
 from kata_bundle.core import canonical
 from kata_bundle.core.diagnostics import did_you_mean
 from kata_bundle.core.digest import digest_bytes, digest_stream
-from kata_bundle.core.errors import BuildError, LockError
+from kata_bundle.core.errors import BuildError, LockError, UsageError
 from kata_bundle.core.profile import Profile
 from kata_bundle.core.relpath import RelPath
 from kata_bundle.core.tree import File, Symlink, Tree
@@ -328,6 +328,16 @@ class Rulebook:
                 if pinned is not None and toolchain_key(toolchain, pinned) == key:
                     return toolchain_ingredients(toolchain, pinned)
         return None
+
+    def targets_of(self, component: str, arches: Iterable[Arch]) -> tuple[Target, ...]:
+        """Return the component on those of ``arches`` that it has a recipe for; raise :class:`UsageError` when there is none."""
+        recipes = self.rule(component).recipes_of(self.profile)
+        wanted = tuple(arches)
+        targets = tuple(Target(arch=arch, component=component) for arch in wanted if arch in recipes)
+        if not targets:
+            msg = f'component "{component}" has no rule for {", ".join(wanted)}'
+            raise UsageError(msg, hint=f"it has one for {', '.join(recipes)}")
+        return targets
 
     def order(self, targets: Iterable[Target]) -> tuple[Target, ...]:
         """Return ``targets`` and everything that they need, what is needed first; otherwise in the given order."""

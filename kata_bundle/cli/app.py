@@ -30,6 +30,7 @@ __all__ = [
     "pass_app",
     "profile_option",
     "quiet_option",
+    "rules_option",
     "sandbox_option",
     "selection_options",
     "source_option",
@@ -138,6 +139,12 @@ source_option = _option(
 )
 node_jobs_option = _option(
     "-j", "--jobs", target="jobs", type=click.IntRange(1, 256), metavar="N", help="Threads that unpack [default: 2]."
+)
+rules_option = click.option(
+    "--rules",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    help="Read the build rules there [default: the shipped ones].",
 )
 store_option = _option(
     "--store",

@@ -16,6 +16,7 @@ from kata_bundle.cli.app import (
     pass_app,
     profile_option,
     quiet_option,
+    rules_option,
     sandbox_option,
     source_option,
     store_option,
@@ -47,12 +48,7 @@ Examples:
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...")
 @arch_option
 @click.option("--list", "is_list", is_flag=True, help="Show what each component is made from on each architecture.")
-@click.option(
-    "--rules",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False),
-    help="Read the build rules there [default: the shipped ones].",
-)
+@rules_option
 @click.option("--keep-going", "-k", is_flag=True, help="After a failure make everything that does not need what failed.")
 @remote_options
 @events_options

@@ -1,8 +1,7 @@
 """A plainly spelled ``install`` of a folder, carried out without a command line library, whose import takes a tenth of its time.
 
-
-Takes what ``cli.quick`` can read and the real parser would accept; everything else, right or wrong, is left to that. A test draws
-command lines and compares. Must not know: what an install does.
+Takes what ``cli.quick`` can read and the real parser would accept; everything else, right or wrong, is left to that. A test
+compares words, exit codes and trees. Must not know: what an install does.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import gc
 import os
 from typing import TYPE_CHECKING
 
-from kata_bundle.cli.quick import plain_settings
+from kata_bundle.cli.quick import MOST_KEPT, is_path, plain_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from kata_bundle.cli.quick import Settings
 
 __all__ = ["install", "is_direct"]
-
-_MOST_KEPT = 100
-"""As the command's option has it."""
 
 
 def install(arguments: Sequence[str]) -> int | None:
@@ -56,6 +52,5 @@ def install(arguments: Sequence[str]) -> int | None:
 def is_direct(settings: Settings) -> bool:
     """Return whether the command would take these settings, without configuration, from a folder."""
     bundle, root = settings.bundle, settings.root
-    is_path = bundle.startswith(("/", ".", "~")) or not ("/" in bundle or ":" in bundle)
-    is_simple = settings.spec is None and settings.runtime is None and settings.keep <= _MOST_KEPT
-    return is_simple and is_path and os.path.isdir(bundle) and (os.path.isdir(root) or not os.path.lexists(root))
+    is_simple = settings.spec is None and settings.runtime is None and settings.keep <= MOST_KEPT
+    return is_simple and is_path(bundle) and os.path.isdir(bundle) and (os.path.isdir(root) or not os.path.lexists(root))

@@ -14,6 +14,7 @@ from kata_bundle.cli.app import (
     pass_app,
     profile_option,
     quiet_option,
+    rules_option,
     source_option,
     store_option,
 )
@@ -36,12 +37,7 @@ Examples:
 @click.argument("component")
 @arch_option
 @click.option("--against", metavar="KEY", help="Compare with the result of this rule key [default: the nearest].")
-@click.option(
-    "--rules",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False),
-    help="Read the build rules there [default: the shipped ones].",
-)
+@rules_option
 @store_option
 @manifests_option
 @profile_option
@@ -56,17 +52,12 @@ def command(app: App, component: str, arches: tuple[Arch, ...], against: str | N
     """
     from pathlib import Path
 
-    from kata_bundle.build import Rulebook, Target
+    from kata_bundle.build import Rulebook
     from kata_bundle.build.explain import explain
     from kata_bundle.core.digest import parse_digest
-    from kata_bundle.core.errors import UsageError
 
     book = Rulebook.load(app.catalog(), Path(rules) if rules else None, profile=app.profile, given=app.given())
-    recipes = book.rule(component).recipes_of(app.profile)
-    targets = [Target(arch=arch, component=component) for arch in arches if arch in recipes]
-    if not targets:
-        message = f'component "{component}" has no rule for {", ".join(arches)}'
-        raise UsageError(message, hint=f"it has one for {', '.join(recipes)}")
+    targets = book.targets_of(component, arches)
     store = app.store(create=False)
     digest = None if against is None else parse_digest(against)
     found = [explain(book, store, target, against=digest) for target in targets]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kata_bundle.cli.app import App, PathName, dry_run_option, json_option, known_shims, node_jobs_option, pass_app, quiet_option
-from kata_bundle.cli.quick import DEFAULT_KEEP, Settings
+from kata_bundle.cli.quick import DEFAULT_KEEP, MOST_KEPT, Settings, is_path
 from kata_bundle.cli.registry_options import registry_options
 from kata_bundle.cli.site_options import site_options
 
@@ -95,7 +95,7 @@ Examples:
 @click.option(
     "--keep",
     metavar="N",
-    type=click.IntRange(1, 100),
+    type=click.IntRange(1, MOST_KEPT),
     default=DEFAULT_KEEP,
     show_default=True,
     help="Generations to keep.",
@@ -174,7 +174,7 @@ def _place(text: str) -> Reference | Path:
     if not text:
         message = "an empty name"
         raise click.BadParameter(message, param_hint="BUNDLE")
-    if text.startswith(("/", ".", "~")) or not ("/" in text or ":" in text):
+    if is_path(text):
         from pathlib import Path
 
         return Path(text)

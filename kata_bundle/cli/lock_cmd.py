@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
+_rules_option = click.option(
+    "--rules",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    help="The folder with the rules and the lock [default: the shipped one].",
+)
+
+
 @click.group(
     epilog="""\b
 The lock of a selection, kata-bundle.lock, is written by "kata-bundle bundle" and enforced with its --locked."""
@@ -42,12 +50,7 @@ Examples:
 )
 @click.option("--refresh-missing", is_flag=True, help="Replace only pins that the mirror no longer has, and add missing ones.")
 @click.option("--check", is_flag=True, help="Change nothing; exit with 4 when the mirror lacks a pinned package.")
-@click.option(
-    "--rules",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False),
-    help="The folder with the rules and the lock [default: the shipped one].",
-)
+@_rules_option
 @dry_run_option
 @json_option
 @quiet_option
@@ -98,12 +101,7 @@ Examples:
 )
 @click.argument("names", nargs=-1, metavar="[TOOLCHAIN]...")
 @click.option("--refresh-missing", is_flag=True, help="Only those with a package that the mirror no longer has, or without pins.")
-@click.option(
-    "--rules",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False),
-    help="The folder with the rules and the lock [default: the shipped one].",
-)
+@_rules_option
 @store_option
 @dry_run_option
 @json_option
@@ -169,12 +167,7 @@ Examples:
 )
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...")
 @click.option("--max-mib", type=click.IntRange(1, 1 << 20), default=4096, show_default=True, help="Largest file that is fetched.")
-@click.option(
-    "--rules",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False),
-    help="The folder with the rules and the lock [default: the shipped one].",
-)
+@_rules_option
 @profile_option
 @source_option
 @store_option

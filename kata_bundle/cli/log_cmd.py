@@ -16,6 +16,8 @@ from kata_bundle.cli.app import (
     pass_app,
     profile_option,
     quiet_option,
+    rules_option,
+    source_option,
     store_option,
 )
 
@@ -51,15 +53,11 @@ Examples:
 @click.argument("component")
 @arch_option
 @click.option("--failed", "only_failed", is_flag=True, help="Print the log of the newest failure, even when there is a result.")
-@click.option(
-    "--rules",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False),
-    help="Read the build rules there [default: the shipped ones].",
-)
+@rules_option
 @store_option
 @manifests_option
 @profile_option
+@source_option
 @json_option
 @quiet_option
 @pass_app
@@ -71,15 +69,10 @@ def command(app: App, component: str, arches: tuple[Arch, ...], only_failed: boo
     """
     from pathlib import Path
 
-    from kata_bundle.build import Rulebook, Target
-    from kata_bundle.core.errors import UsageError
+    from kata_bundle.build import Rulebook
 
-    book = Rulebook.load(app.catalog(), Path(rules) if rules else None, profile=app.profile)
-    recipes = book.rule(component).recipes_of(book.profile)
-    targets = [Target(arch=arch, component=component) for arch in arches if arch in recipes]
-    if not targets:
-        message = f'component "{component}" has no rule for {", ".join(arches)}'
-        raise UsageError(message, hint=f"it has one for {', '.join(recipes)}")
+    book = Rulebook.load(app.catalog(), Path(rules) if rules else None, profile=app.profile, given=app.given())
+    targets = book.targets_of(component, arches)
     store = app.store(create=False)
     logs = [_find(book, store, target, only_failed=only_failed) for target in targets]
     if app.json:

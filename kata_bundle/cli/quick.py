@@ -20,9 +20,20 @@ if TYPE_CHECKING:
 
     from kata_bundle.node.seen import Request
 
-__all__ = ["DEFAULT_DEST", "DEFAULT_KEEP", "DEFAULT_ROOT", "answer", "facts", "plain_settings", "request_of"]
+__all__ = [
+    "DEFAULT_DEST",
+    "DEFAULT_KEEP",
+    "DEFAULT_ROOT",
+    "MOST_KEPT",
+    "answer",
+    "facts",
+    "is_path",
+    "plain_settings",
+    "request_of",
+]
 
 DEFAULT_ROOT, DEFAULT_DEST, DEFAULT_KEEP = "/", "/opt/kata", 2
+MOST_KEPT = 100
 
 _VALUES = frozenset({"--root", "--dest", "--suffix", "--arch", "--spec", "--runtime", "--keep"})
 _FLAGS = frozenset({"--payload-only", "--json", "--quiet", "-q"})
@@ -144,6 +155,11 @@ def request_of(settings: Settings) -> Request:
         ("payload-only", "yes" if settings.payload_only else "no"),
         ("json", "yes" if settings.json else "no"),
     )
+
+
+def is_path(bundle: str) -> bool:
+    """Return whether what is called a bundle is plainly a path, and so no name in a registry."""
+    return bundle.startswith(("/", ".", "~")) or not ("/" in bundle or ":" in bundle)
 
 
 def _identity(bundle: str) -> str:

@@ -17,7 +17,9 @@ from kata_bundle.cli.app import (
     pass_app,
     profile_option,
     quiet_option,
+    rules_option,
     sandbox_option,
+    source_option,
     store_option,
 )
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kata_bundle.build import Rulebook, Target
-    from kata_bundle.build.repro import Condition, Verdict
+    from kata_bundle.build.repro import Condition, Origin, Verdict
     from kata_bundle.core.arch import Arch
     from kata_bundle.store import Store
 
@@ -93,6 +95,7 @@ Examples:
 @click.option("--all", "is_all", is_flag=True, help="Every component that has a rule for the architecture.")
 @arch_option
 @profile_option
+@source_option
 @click.option(
     "--vary",
     metavar="CONDITION[,…]",
@@ -105,12 +108,7 @@ Examples:
 @click.option("--keep", metavar="DIR", type=click.Path(file_okay=False), help="Write both trees of each component there.")
 @click.option("--diffoscope", "is_explained", is_flag=True, help="When results differ, show what diffoscope says of them.")
 @click.option("--markdown", is_flag=True, help="Print the result as a Markdown table.")
-@click.option(
-    "--rules",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False),
-    help="Read the build rules there [default: the shipped ones].",
-)
+@rules_option
 @store_option
 @manifests_option
 @sandbox_option
@@ -140,14 +138,15 @@ def command(
     from pathlib import Path
 
     from kata_bundle.build import Rulebook
-    from kata_bundle.build.repro import parse_conditions
+    from kata_bundle.build.repro import Origin, parse_conditions
     from kata_bundle.build.repro.diffoscope import find_diffoscope
     from kata_bundle.cli.repro_text import dry_text, markdown_text, verdicts_text
     from kata_bundle.core.errors import ReproducibilityError, UsageError
 
     conditions = parse_conditions(vary)
     folder = Path(rules) if rules else None
-    book = Rulebook.load(app.catalog(), folder, profile=app.profile)
+    given = app.given()
+    book = Rulebook.load(app.catalog(), folder, profile=app.profile, given=given)
     targets = _targets(book, components, arches, is_all=is_all)
     if markdown and app.json:
         msg = "--markdown and --json are two forms of one result"
@@ -165,7 +164,7 @@ def command(
         book=book,
         store=app.store(),
         conditions=conditions,
-        folders=(Path(app.manifests) if app.manifests else None, folder),
+        origin=Origin(manifests=Path(app.manifests) if app.manifests else None, rules=folder, given=given),
         find_cause=find_cause,
         is_packed=layer,
         keep=Path(keep) if keep else None,
@@ -217,7 +216,7 @@ class _Run:
     book: Rulebook
     store: Store
     conditions: frozenset[Condition]
-    folders: tuple[Path | None, Path | None]
+    origin: Origin
     find_cause: bool
     is_packed: bool
     keep: Path | None
@@ -251,7 +250,7 @@ class _Run:
         progress, store = self.app.progress, self.store
         try:
             verdict = check_component(
-                self.book, store, target, vary=self.conditions, find_cause=self.find_cause, folders=self.folders,
+                self.book, store, target, vary=self.conditions, find_cause=self.find_cause, origin=self.origin,
                 workshop=Workshop(backend=Backend(self.app.sandbox)), cancelled=cancelled, progress=progress,
             )  # fmt: skip
             if self.is_packed and verdict.is_same:

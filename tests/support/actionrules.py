@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from kata_bundle.build.sandbox import bubblewrap_problem
 from kata_bundle.build.toolchain import (
     FILE_NAME,
     FOLDER,
@@ -28,7 +29,7 @@ from kata_bundle.core.relpath import RelPath
 from kata_bundle.core.tree import Directory, File, Symlink, Tree
 from kata_bundle.store import ActionResult, Store
 
-__all__ = ["OUTPUTS", "Rules"]
+__all__ = ["OUTPUTS", "Rules", "walls"]
 
 OUTPUTS = {
     "agent-ctl": "bin/kata-agent-ctl",
@@ -81,6 +82,13 @@ toolchain = "busybox"
 version = "1"
 work = "empty"
 """
+
+
+@pytest.fixture(autouse=True)
+def walls():
+    """Skip the tests of a module that imports this where programs cannot be walled in, and say why."""
+    if (problem := bubblewrap_problem()) is not None:
+        pytest.skip(str(problem))
 
 
 @dataclass(frozen=True)

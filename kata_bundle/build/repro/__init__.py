@@ -5,7 +5,7 @@ Knows: rules, actions, the store. Must not know: bundles, the command line. Noth
 
 from __future__ import annotations
 
-from kata_bundle.build.repro.check import Verdict, check_action, check_component, check_layer
+from kata_bundle.build.repro.check import Origin, Verdict, check_action, check_component, check_layer
 from kata_bundle.build.repro.compare import Difference, compare_trees
 from kata_bundle.build.repro.conditions import Condition, Host, Variation, parse_conditions, plan_variation
 
@@ -13,6 +13,7 @@ __all__ = [
     "Condition",
     "Difference",
     "Host",
+    "Origin",
     "Variation",
     "Verdict",
     "check_action",

@@ -5,7 +5,7 @@ Must not know: how a build is run, how a verdict is shown.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from kata_bundle.build.actionrules import ActionRecipe
@@ -22,6 +22,7 @@ from kata_bundle.core.errors import BuildError
 from kata_bundle.core.events import NO_PROGRESS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from kata_bundle.build.action import Action
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from kata_bundle.core.tree import Tree
     from kata_bundle.store import Store
 
-__all__ = ["RANDOM", "TOGETHER", "Verdict", "check_action", "check_component", "check_layer"]
+__all__ = ["RANDOM", "TOGETHER", "Origin", "Verdict", "check_action", "check_component", "check_layer"]
 
 RANDOM: Final = "random"
 """Cause of what differs although nothing was changed."""
@@ -93,6 +94,25 @@ class Verdict:
         }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """What a rulebook was read from, so that another process can read it again."""
+
+    manifests: Path | None = None
+    """``None`` for the shipped ones, as with ``rules``."""
+    rules: Path | None = None
+    given: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of sources by name."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, with absolute paths."""
+        return {
+            "manifests": None if self.manifests is None else str(self.manifests.absolute()),
+            "rules": None if self.rules is None else str(self.rules.absolute()),
+            "sources": {name: str(folder.absolute()) for name, folder in self.given.items()},
+        }
+
+
 def check_component(
     book: Rulebook,
     store: Store,
@@ -101,14 +121,14 @@ def check_component(
     vary: frozenset[Condition],
     find_cause: bool = False,
     workshop: Workshop | None = None,
-    folders: tuple[Path | None, Path | None] = (None, None),
+    origin: Origin | None = None,
     cancelled: Cancelled | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Verdict:
     """Make a component twice and return how the results compare; what it needs is made once, as usual, or found.
 
-    ``folders`` are those of manifests and rules that ``book`` was read from, by default the shipped ones. Raises
-    :class:`BuildError` when the first build fails, and what :func:`build_component` raises.
+    ``origin`` says what ``book`` was read from (default: what is shipped). Raises :class:`BuildError` when the first build fails,
+    and what :func:`build_component` raises.
     """
     recipe = book.recipe(target)
     workshop, cancelled, host = workshop or Workshop(), cancelled or Cancelled(), Host.look()
@@ -135,8 +155,7 @@ def check_component(
             "component": target.component,
             "arch": target.arch.value,
             "profile": book.profile.value,
-            "manifests": None if folders[0] is None else str(folders[0].absolute()),
-            "rules": None if folders[1] is None else str(folders[1].absolute()),
+            **(origin or Origin()).to_dict(),
         }
         runs = ProcessAttempts(store=store, host=host, request=request, is_cancelled=cancelled.is_set)
         variation = plan_variation(vary, host, backend=_walls(), is_action=False)

@@ -45,7 +45,8 @@ def _component(store: Store, request: dict[str, Any]) -> dict[str, Any]:
         msg = "the manifests have errors"
         raise FindingsError(msg)
     rules = None if request["rules"] is None else Path(request["rules"])
-    book = Rulebook.load(catalog, rules, profile=Profile(request["profile"]))
+    given = {name: Path(folder) for name, folder in request["sources"].items()}
+    book = Rulebook.load(catalog, rules, profile=Profile(request["profile"]), given=given)
     tree = make_again(book, store, Target(arch=Arch(request["arch"]), component=request["component"]))
     return {"tree": store.put_tree(tree)}
 

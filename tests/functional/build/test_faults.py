@@ -14,18 +14,11 @@ import time
 
 import pytest
 
-from kata_bundle.build.sandbox import bubblewrap_problem
 from tests.fixtures.cli import run_cli
-from tests.support.actionrules import Rules
+from tests.support.actionrules import Rules, walls  # noqa: F401 - a fixture for all tests here
 from tests.support.httpserver import reply, serving
 
 CHAIN = ("cloud-hypervisor", "kata-ctl", "nydus", "openvmm")
-
-
-@pytest.fixture(autouse=True)
-def walls():
-    if (problem := bubblewrap_problem()) is not None:
-        pytest.skip(str(problem))
 
 
 @pytest.fixture

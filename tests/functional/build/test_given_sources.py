@@ -56,6 +56,16 @@ def test_a_given_folder_is_seen_and_only_its_content_counts(world, tmp_path):
     assert (changed["cached"], changed["size_bytes"]) == (False, 5)
 
 
+def test_the_log_and_the_comparison_of_two_builds_take_it_too(world):
+    rules, folder, store = world
+    words = ("virtiofsd", "--arch", "x86_64", "--rules", rules.folder, "--source", f"kata={folder}", "--json")
+    build(world, "--source", f"kata={folder}").ok()
+    (log,) = json.loads(run_cli("log", *words, store=store).ok())["logs"]
+    assert (log["component"], log["failed"]) == ("virtiofsd", False)
+    (checked,) = json.loads(run_cli("repro", *words, "--vary", "none", "-q", store=store).ok())["components"]
+    assert checked["identical"]
+
+
 def test_without_it_one_error_names_it(world):
     result = build(world)
     assert result.code == 4

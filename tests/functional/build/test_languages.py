@@ -39,12 +39,6 @@ GO = {
     "go.mod": "module example/program\n\ngo 1.21\n",
     "cmd/kata-ctl/main.go": 'package main\n\nimport "fmt"\n\nfunc main() { fmt.Println("made with go") }\n',
 }
-GO_STEPS = """steps = [
-    ["cargo", "build", "--release", "--offline", "--frozen", "--target-dir", "{tmp}/target"],
-    ["mkdir", "-p", "{out}/bin"],
-    ["cp", "{tmp}/target/release/kata-ctl", "{out}/bin/kata-ctl"],
-]
-"""
 GO_STEPS = """steps = [["go", "build", "-trimpath", "-buildvcs=false", "-o", "{out}/bin/", "./..."]]
 """
 

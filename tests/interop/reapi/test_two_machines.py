@@ -12,9 +12,8 @@ import subprocess
 
 import pytest
 
-from kata_bundle.build.sandbox import bubblewrap_problem
 from tests.fixtures.cli import run_cli
-from tests.support.actionrules import Rules
+from tests.support.actionrules import Rules, walls  # noqa: F401 - a fixture for all tests here
 
 pytestmark = pytest.mark.interop
 
@@ -28,12 +27,6 @@ OTHER = {
     "SOURCE_DATE_EPOCH": "1",
 }
 UUID = "/proc/sys/kernel/random/uuid"
-
-
-@pytest.fixture(autouse=True)
-def walls():
-    if (problem := bubblewrap_problem()) is not None:
-        pytest.skip(str(problem))
 
 
 @pytest.fixture
