@@ -5,8 +5,6 @@ The digest decides, whoever served the bytes. Must not know: components, what is
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kata_bundle.build.actionrules import ActionRecipe
@@ -40,13 +38,13 @@ def fetch_source(pin: SourcePin, store: Store, packages: PackageSource, *, progr
     task = f"fetch {pin.name} (source)"
     progress.start(task, sum(file.size_bytes for file in lacking))
     try:
-        with tempfile.TemporaryDirectory(prefix="kata-bundle-source-") as folder:
+        with store.scratch() as folder:
             names = [file.name for file in lacking]
-            packages.download_source(pin.suite, pin.name, pin.version, names, Path(folder))
+            packages.download_source(pin.suite, pin.name, pin.version, names, folder)
             for file in lacking:
                 try:
                     # apt links to what is on this machine already, as a mirror in a folder is.
-                    store.put_file(Path(folder, file.name).resolve(), file.digest)
+                    store.put_file((folder / file.name).resolve(), file.digest)
                 except IntegrityError as error:
                     msg = f"source package {pin.name} {pin.version}, {file.name}: {error}"
                     raise IntegrityError(msg) from None

@@ -5,8 +5,6 @@ Must not know: how components are made.
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kata_bundle.build.actionrules import ActionRecipe, SourceKind
@@ -66,8 +64,8 @@ def pin_files(
     """Return a pin of each file, fetched into ``store``; raises like :func:`download_whole`."""
     pins = []
     for (entry, name), urls in wanted.items():
-        with tempfile.TemporaryDirectory(prefix="kata-bundle-fetch-") as folder:
-            path = download_whole(urls, Path(folder, "file"), what=name, max_bytes=max_bytes, progress=progress)
+        with store.scratch() as folder:
+            path = download_whole(urls, folder / "file", what=name, max_bytes=max_bytes, progress=progress)
             digest, size = store.put_file(path)
             pins.append(FetchPin(entry=entry, file=name, size_bytes=size, digest=digest))
     return tuple(pins)

@@ -6,8 +6,6 @@ Format: OCI image specification, image-layout and layer (whiteouts), and Docker'
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kata_bundle.build.unpack import unpack_archive
@@ -124,8 +122,8 @@ def _fetch(repository: Repository, layer: dict[str, Any], store: Store) -> None:
     from kata_bundle.oci.descriptor import Descriptor
 
     digest = parse_digest(layer["digest"])
-    with tempfile.TemporaryDirectory(prefix="kata-bundle-layer-") as folder:
-        path = Path(folder, "layer")
+    with store.scratch() as folder:
+        path = folder / "layer"
         repository.download(
             Descriptor(media_type=str(layer.get("mediaType", "")), digest=digest, size_bytes=layer["size"]),
             path,
