@@ -217,7 +217,9 @@ def test_an_interrupt_ends_a_pull_soon_with_130_and_the_next_one_goes_on(fake, t
 
     registry.fault = hang_in_layers
     argv = [sys.executable, "-m", "kata_bundle", "pull", f"{registry.host}/kata:v1", "-o", tmp_path / "out", "--arch", "all"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # A shell starts what runs in the background with SIGINT ignored, and what that starts inherits it: these tests, too.
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heard) as process:
         for _ in range(4):
             assert waiting.acquire(timeout=60)
         process.send_signal(signal.SIGINT)
